@@ -1,0 +1,155 @@
+"""The service in one screen: its routes, lifespan and error answers. `python app.py` serves it."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.routing import Route
+
+import development
+import errors
+import handlers
+import schema
+import store
+from auth_backend import BearerBackend
+from database import Database
+from payloads import Answer
+from purging import purge_regularly
+from sessions import Sessions
+from settings import Settings, SettingsError, load_settings
+from tokens import Tokens
+
+PURGE_SECONDS = 60.0
+
+routes = [
+    Route("/login", handlers.login, methods=["POST"]),
+    Route("/secure-data", handlers.secure_data),
+    Route("/me", handlers.me),
+    Route("/refresh-token", handlers.refresh_token, methods=["POST"]),
+    Route("/logout", handlers.logout, methods=["POST"]),
+    Route("/healthz", handlers.healthz),
+    Route("/readyz", handlers.readyz),
+]
+
+
+async def answer_refusal(request: Request, refusal: errors.Refusal) -> Answer:
+    return Answer(errors.error_body(refusal), refusal.status, refusal.headers)
+
+
+async def answer_http_exception(request: Request, exception: HTTPException) -> Answer:
+    """Starlette's own refusals. They keep their headers: a 405 says what it would `Allow`."""
+    refusal = errors.MethodNotAllowed() if exception.status_code == 405 else errors.NotFound()
+    return Answer(errors.error_body(refusal), refusal.status, exception.headers)
+
+
+async def answer_fault(request: Request, fault: Exception) -> Answer:
+    """Starlette raises the fault again after this, and uvicorn logs it."""
+    return await answer_refusal(request, errors.ServerError())
+
+
+exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler of a narrower class
+    errors.Refusal: answer_refusal,
+    HTTPException: answer_http_exception,
+    Exception: answer_fault,
+}
+
+
+def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Starlette:
+    """The application. Does no I/O before its lifespan begins."""
+    database = Database(settings.database_url)
+    tokens = Tokens(
+        [settings.secret_key, *settings.secret_key_fallbacks],
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        access_seconds=settings.access_token_seconds,
+        refresh_seconds=settings.refresh_token_seconds,
+        leeway_seconds=settings.leeway_seconds,
+        clock=clock,
+    )
+    sessions = Sessions(database, tokens, settings.refresh_grace_seconds, clock)
+    backend = BearerBackend(tokens, is_ended=partial(store.is_ended, database))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
+        async with database:
+            await store.ping(database)
+            purging = asyncio.create_task(
+                purge_regularly(database, settings.leeway_seconds, PURGE_SECONDS, clock)
+            )
+            try:
+                yield {"database": database, "sessions": sessions}
+            finally:
+                purging.cancel()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(AuthenticationMiddleware, backend=backend)],
+        exception_handlers=exception_handlers,
+        lifespan=lifespan,
+    )
+    # A redirect to a path with or without a slash would go to whatever Host the caller named.
+    app.router.redirect_slashes = False
+    return app
+
+
+def app_from_environment() -> Starlette:
+    """For a server that wants a factory: `uvicorn --factory app:app_from_environment`."""
+    settings = development.with_secret(load_settings())
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+def configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for name in ("databases", "aiosqlite"):
+        # At their lower levels these log the values of queries: digests and token ids.
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+async def prepare(settings: Settings) -> None:
+    """Before the first worker starts: the schema, and in development the demo client."""
+    await schema.prepare(settings.database_url)
+    if settings.is_development:
+        async with Database(settings.database_url) as database:
+            client_key = await development.register_demo_client(database)
+        if client_key:
+            print(development.welcome(client_key, settings.host, settings.port), flush=True)
+
+
+def main() -> None:
+    try:
+        settings = load_settings()
+        development.with_secret(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    asyncio.run(prepare(settings))
+    uvicorn.run(
+        "app:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # it would log tokens that callers put into a query
+        server_header=False,
+        proxy_headers=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

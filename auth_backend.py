@@ -1,0 +1,101 @@
+"""From the `Authorization` header to `request.user`: identifies, and never refuses.
+
+The middleware runs on every path, and a client with a stale header must still reach `/login`. So
+the backend only notes why a caller is nobody, and `@authenticated` refuses for that reason.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from claims import Claims
+from errors import InvalidRequest, InvalidToken, MissingToken, Refusal
+from tokens import ACCESS, Tokens
+
+Handler = Callable[[Request[Any]], Awaitable[Response]]
+
+
+class Client(BaseUser):
+    """The client whose access token came with the request. `identity` is its `user_id`."""
+
+    def __init__(self, claims: Claims) -> None:
+        self.claims = claims
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def identity(self) -> str:
+        return self.claims.sub
+
+    @property
+    def display_name(self) -> str:
+        return self.claims.sub
+
+
+class Stranger(BaseUser):
+    """Nobody that we know, and the refusal that a protected route answers."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+    @property
+    def is_authenticated(self) -> bool:
+        return False
+
+    @property
+    def identity(self) -> str:
+        return ""
+
+    @property
+    def display_name(self) -> str:
+        return ""
+
+
+class BearerBackend(AuthenticationBackend):
+    """`is_ended` answers whether a token that verifies was revoked since."""
+
+    def __init__(self, tokens: Tokens, is_ended: Callable[[Claims], Awaitable[bool]]) -> None:
+        self._tokens = tokens
+        self._is_ended = is_ended
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
+        try:
+            token = extract_bearer(conn.headers.getlist("authorization"))
+            claims = self._tokens.verify(ACCESS, token)
+            if await self._is_ended(claims):
+                raise InvalidToken("ended session")
+        except Refusal as refusal:
+            return AuthCredentials(), Stranger(refusal)
+        return AuthCredentials(claims.scope.split()), Client(claims)
+
+
+def extract_bearer(headers: Sequence[str]) -> str:
+    """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1).
+
+    Raises `MissingToken` if there is none, a header of another scheme included, and
+    `InvalidRequest` if there are several.
+    """
+    if len(headers) > 1:
+        raise InvalidRequest("several Authorization headers")
+    scheme, _, token = "".join(headers).partition(" ")
+    if scheme.lower() != "bearer":
+        raise MissingToken
+    return token.strip(" ")
+
+
+def authenticated(handler: Handler) -> Handler:
+    """Let in nobody but a `Client`."""
+
+    @wraps(handler)
+    async def guarded(request: Request[Any]) -> Response:
+        if isinstance(request.user, Stranger):
+            raise request.user.refusal
+        return await handler(request)
+
+    return guarded

@@ -1,0 +1,54 @@
+"""What a newcomer gets who has no `SECRET_KEY` yet: a secret of their own, and a demo client."""
+
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import store
+from client_keys import new_client_id, new_client_key
+from database import Database
+from settings import SECRET_BYTES, Settings, SettingsError
+
+SECRET_FILE = Path(".secret_key")
+DEMO_NAME = "demo"
+
+
+def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
+    """Settings that can sign: in development with the secret in `path`, made the first time."""
+    if not settings.is_development:
+        return settings
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(SECRET_BYTES))
+    secret = path.read_text()
+    if len(secret) < SECRET_BYTES:
+        raise SettingsError(f"{path} holds no secret; delete it, and a new one is made.")
+    return replace(settings, secret_key=secret)
+
+
+async def register_demo_client(database: Database) -> str | None:
+    """On the very first start, the key of a new client; None where there are clients already."""
+    if await store.list_clients(database):
+        return None
+    key = new_client_key()
+    await store.create_client(database, new_client_id(), DEMO_NAME, key, int(time.time()))
+    return key.text
+
+
+def welcome(client_key: str, host: str, port: int) -> str:
+    """What the console shows once."""
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"""\
+No SECRET_KEY is set, so this is development mode: a secret was made in {SECRET_FILE},
+and a client named "{DEMO_NAME}" was registered. Its key is shown this once:
+
+    {client_key}
+
+Log in with it:
+
+    curl -d client_key={client_key} http://{authority}/login
+"""

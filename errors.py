@@ -1,0 +1,130 @@
+"""One class for each refusal: its status, its stable code, its prose and its challenge."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+CHALLENGE = 'Bearer realm="auth-api"'
+"""RFC 6750, 3: a request without credentials gets the scheme and the realm, and no error code."""
+
+
+class Refusal(Exception):
+    """A request that is not granted. `error` is the code that clients may build on.
+
+    `reason` tells the operator more than the client may know; it goes to the log alone.
+    `fields` names the parts of a payload that are at fault.
+    """
+
+    status: ClassVar[int]
+    error: ClassVar[str]
+    description: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, reason: str = "", fields: Mapping[str, list[str]] | None = None) -> None:
+        super().__init__(reason or self.error)
+        self.fields = fields
+
+
+class InvalidRequest(Refusal):
+    """The request is malformed (RFC 6749, 5.2)."""
+
+    status = 400
+    error = "invalid_request"
+    description = "The request is malformed, or a field is missing or of the wrong type."
+
+
+class Unauthorized(Refusal):
+    """Nobody we know. Every 401 carries a challenge (RFC 9110, 15.5.2)."""
+
+    status = 401
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": CHALLENGE}
+
+
+class MissingToken(Unauthorized):
+    """A protected route was called without a bearer token (RFC 6750, 3.1)."""
+
+    error = "missing_token"
+    description = "This route needs an access token: Authorization: Bearer <access_token>."
+
+
+class InvalidToken(Unauthorized):
+    """The token is not ours, is over, or its session was ended (RFC 6750, 3.1)."""
+
+    error = "invalid_token"
+    description = "The token is malformed, expired, revoked, or was not issued here."
+    headers: ClassVar[Mapping[str, str]] = {
+        "WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'
+    }
+
+
+class InvalidClient(Unauthorized):
+    """The client key opens nothing (RFC 6749, 5.2). Which of the reasons holds is not told."""
+
+    error = "invalid_client"
+    description = "The client key is not valid."
+
+
+class InvalidGrant(Unauthorized):
+    """The refresh token is bad, spent or over, or its session was ended (RFC 6749, 5.2)."""
+
+    error = "invalid_grant"
+    description = "The refresh token is not valid; log in again."
+
+
+class NotFound(Refusal):
+    """No route has this path."""
+
+    status = 404
+    error = "not_found"
+    description = "There is nothing at this path."
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists, the method does not; the answer carries `Allow`."""
+
+    status = 405
+    error = "method_not_allowed"
+    description = "This path does not take this method; see the Allow header."
+
+
+class ContentTooLarge(Refusal):
+    """The body is over the limit."""
+
+    status = 413
+    error = "content_too_large"
+    description = "The body is larger than 16 KiB."
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is in none of the three encodings."""
+
+    status = 415
+    error = "unsupported_media_type"
+    description = "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
+
+
+class ServerError(Refusal):
+    """A fault of ours (RFC 6749, 4.1.2.1)."""
+
+    status = 500
+    error = "server_error"
+    description = "The service met a fault; it was logged."
+
+
+class TemporarilyUnavailable(Refusal):
+    """The database does not answer, so nothing can be judged (RFC 6749, 4.1.2.1)."""
+
+    status = 503
+    error = "temporarily_unavailable"
+    description = "The service cannot reach its database; try again."
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+def error_body(refusal: Refusal) -> dict[str, object]:
+    """The one shape of every error answer."""
+    body: dict[str, object] = {
+        "error": refusal.error,
+        "error_description": refusal.description,
+    }
+    if refusal.fields:
+        body["fields"] = refusal.fields
+    return body

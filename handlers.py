@@ -1,0 +1,98 @@
+"""The endpoints: parse, decide, answer."""
+
+from typing import TypedDict
+
+from starlette.requests import Request
+
+import store
+from auth_backend import authenticated, extract_bearer
+from database import Database
+from errors import InvalidRequest, InvalidToken, MissingToken
+from payloads import Answer, read_payload
+from schemas import (
+    LoginPayload,
+    LogoutPayload,
+    MeAnswer,
+    MessageAnswer,
+    RefreshPayload,
+    SecureDataAnswer,
+    StatusAnswer,
+    TokenAnswer,
+)
+from sessions import Sessions
+
+
+class State(TypedDict):
+    """What the lifespan lends to every request."""
+
+    database: Database
+    sessions: Sessions
+
+
+async def login(request: Request[State]) -> Answer:
+    payload = await read_payload(request, LoginPayload())
+    pair = await request.state["sessions"].log_in(payload["client_key"])
+    return Answer(TokenAnswer().dump(pair))
+
+
+async def refresh_token(request: Request[State]) -> Answer:
+    payload = await read_payload(request, RefreshPayload())
+    pair = await request.state["sessions"].refresh(payload["refresh_token"])
+    return Answer(TokenAnswer().dump(pair))
+
+
+async def logout(request: Request[State]) -> Answer:
+    payload = await read_payload(request, LogoutPayload())
+    access_token = _token_to_end(request, payload["access_token"])
+    await request.state["sessions"].log_out(access_token, payload["everywhere"])
+    return Answer(MessageAnswer().dump({"message": "Logged out."}))
+
+
+def _token_to_end(request: Request[State], in_body: str | None) -> str:
+    """RFC 6750, 2: a client sends its token in one way only."""
+    try:
+        in_header = extract_bearer(request.headers.getlist("authorization"))
+    except MissingToken:
+        if in_body is None:
+            raise
+        return in_body
+    if in_body is not None:
+        raise InvalidRequest("a token in the header and in the body")
+    return in_header
+
+
+@authenticated
+async def secure_data(request: Request[State]) -> Answer:
+    answer = {"message": "This is what the token opens.", "user_id": request.user.identity}
+    return Answer(SecureDataAnswer().dump(answer))
+
+
+@authenticated
+async def me(request: Request[State]) -> Answer:
+    claims = request.user.claims
+    client = await store.find_client(request.state["database"], claims.sub)
+    if client is None:
+        raise InvalidToken("unknown client")
+    return Answer(
+        MeAnswer().dump(
+            {
+                "user_id": client["id"],
+                "name": client["name"],
+                "scopes": claims.scope.split(),
+                "created_at": client["created_at"],
+                "session_id": claims.sid,
+                "token_expires_at": claims.exp,
+            }
+        )
+    )
+
+
+async def healthz(request: Request[State]) -> Answer:
+    """The process is up."""
+    return Answer(StatusAnswer().dump({"status": "ok"}))
+
+
+async def readyz(request: Request[State]) -> Answer:
+    """The database answers; else 503."""
+    await store.ping(request.state["database"])
+    return Answer(StatusAnswer().dump({"status": "ok"}))

@@ -1,0 +1,138 @@
+"""The operator's commands: `python manage.py --help` lists them."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+from databases.interfaces import Record
+
+import purging
+import schema
+import store
+from client_keys import new_client_id, new_client_key
+from database import FAULTS, Database
+from errors import TemporarilyUnavailable
+from settings import Settings, SettingsError, load_settings
+
+T = TypeVar("T")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+class Failure(click.ClickException):
+    """One clear line, and nothing was changed."""
+
+    exit_code = 2
+
+
+def run(action: Callable[[Database, Settings], Awaitable[T]]) -> T:
+    """Run `action` on the database that the settings name."""
+
+    async def on_database(settings: Settings) -> T:
+        await schema.prepare(settings.database_url)
+        async with Database(settings.database_url) as database:
+            return await action(database, settings)
+
+    try:
+        return asyncio.run(on_database(load_settings()))
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    except (TemporarilyUnavailable, *FAULTS) as fault:
+        raise Failure(f"The database cannot be asked: {fault}") from None
+
+
+async def _find_client(database: Database, name_or_id: str) -> Record:
+    client = await store.find_client_named(database, name_or_id)
+    if client is None:
+        raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
+    return client
+
+
+@click.group()
+def cli() -> None:
+    """Manage the clients of the login service."""
+
+
+@cli.command()
+@click.argument("name")
+@as_json
+def create_client(name: str, as_json: bool) -> None:
+    """Register a client, and print its key: this once, since only a digest is kept."""
+    if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
+        raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
+    client_id, key = new_client_id(), new_client_key()
+
+    async def create(database: Database, settings: Settings) -> bool:
+        return await store.create_client(database, client_id, name, key, int(time.time()))
+
+    if not run(create):
+        raise Failure(f"There is a client {name!r} already; choose another name.")
+    if as_json:
+        report = {"user_id": client_id, "client_key": key.text, "key_id": key.id}
+        click.echo(json.dumps(report))
+    else:
+        click.echo(f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}")
+
+
+@cli.command()
+@as_json
+def list_clients(as_json: bool) -> None:
+    """List the clients, the oldest first."""
+
+    async def list_all(database: Database, settings: Settings) -> list[Record]:
+        return await store.list_clients(database)
+
+    clients = run(list_all)
+    if as_json:
+        names = ("name", "scopes", "created_at", "disabled_at")
+        rows = [{"user_id": row["id"]} | {name: row[name] for name in names} for row in clients]
+        click.echo(json.dumps(rows))
+        return
+    for row in clients:
+        created = time.strftime("%Y-%m-%d", time.gmtime(row["created_at"]))
+        disabled = "" if row["disabled_at"] is None else "  disabled"
+        click.echo(f"{row['id']}  {created}  {row['name']}{disabled}")
+
+
+@cli.command()
+@click.argument("client", metavar="NAME|ID")
+def disable_client(client: str) -> None:
+    """Let a client in no more, and end every session that it has."""
+
+    async def disable(database: Database, settings: Settings) -> Record:
+        row = await _find_client(database, client)
+        now = time.time()
+        expires_at = int(now) + settings.refresh_token_seconds
+        await store.disable_client(database, row["id"], now, expires_at)
+        return row
+
+    click.echo(f"Disabled {run(disable)['name']!r}; its sessions are ended.")
+
+
+@cli.command()
+@click.argument("client", metavar="NAME|ID")
+def enable_client(client: str) -> None:
+    """Let a disabled client in again; it has to log in anew."""
+
+    async def enable(database: Database, settings: Settings) -> Record:
+        row = await _find_client(database, client)
+        await store.enable_client(database, row["id"])
+        return row
+
+    click.echo(f"Enabled {run(enable)['name']!r}.")
+
+
+@cli.command()
+def purge() -> None:
+    """Delete the rows whose time is over; the server does it by itself while it runs."""
+
+    async def delete(database: Database, settings: Settings) -> int:
+        return await purging.purge(database, time.time(), settings.leeway_seconds)
+
+    click.echo(f"Deleted {run(delete)} rows.")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,139 @@
+"""The rules of a session: how it begins, goes on and ends."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import store
+from claims import Claims, new_id
+from client_keys import digest_of, is_well_formed
+from database import Database
+from errors import InvalidClient, InvalidGrant, InvalidToken
+from tokens import ACCESS, REFRESH, Tokens
+
+logger = logging.getLogger("auth.sessions")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a login or a refresh hands out. `*_in` are seconds from now."""
+
+    access_token: str
+    refresh_token: str
+    user_id: str
+    expires_in: int
+    refresh_expires_in: int
+
+
+class Sessions:
+    """A session begins with a client key and lives `tokens.refresh_seconds`, and no longer."""
+
+    def __init__(
+        self,
+        database: Database,
+        tokens: Tokens,
+        grace_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._grace_seconds = grace_seconds
+        self._clock = clock
+
+    async def log_in(self, client_key: str) -> TokenPair:
+        """Begin a session. Writes nothing.
+
+        Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key.
+        """
+        now = self._clock()
+        if not is_well_formed(client_key):
+            raise InvalidClient("malformed key")
+        login = await store.find_login(self._database, digest_of(client_key), now)
+        if login is None:
+            raise InvalidClient("unknown, expired, revoked or disabled key")
+        iat = int(now)
+        return self._pair(
+            Claims(
+                sub=login["id"],
+                sid=new_id(),
+                jti=new_id(),
+                key_id=login["key_id"],
+                scope=login["scopes"],
+                epoch=login["epoch"],
+                iat=iat,
+                exp=iat + self._tokens.refresh_seconds,
+            )
+        )
+
+    async def refresh(self, refresh_token: str) -> TokenPair:
+        """Spend a refresh token for its successor and a new access token.
+
+        A repeat within the grace, the successor unspent, is answered like the first time: a lost
+        reply or a double submit harms nobody. Any other use of a spent token is theft, and ends
+        the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
+        """
+        now = self._clock()
+        try:
+            claims = self._tokens.verify(REFRESH, refresh_token)
+        except InvalidToken as refusal:
+            raise InvalidGrant(str(refusal)) from None
+        # The leeway is for the differences of clocks; a session that is over is not reopened.
+        if claims.exp <= now:
+            raise InvalidGrant("expired")
+        spent_at = now
+        if not await store.spend(self._database, claims, now):
+            spent_at = await self._spent_before(claims, now)
+        return self._pair(claims.successor(iat=int(spent_at)))
+
+    async def _spent_before(self, claims: Claims, now: float) -> float:
+        spent = await store.find_spent(self._database, claims, now)
+        if spent is None or not spent["session_goes_on"]:
+            raise InvalidGrant("ended session")
+        spent_at: float = spent["revoked_at"]
+        if now - spent_at <= self._grace_seconds and not spent["successor_is_spent"]:
+            return spent_at
+        await self._end(claims, "reused", now)
+        logger.warning("refresh_reused client=%s session=%s", claims.sub, claims.sid)
+        raise InvalidGrant("reused")
+
+    async def log_out(self, access_token: str, everywhere: bool) -> None:
+        """End the token's session, or all of its client's; to repeat it changes nothing.
+
+        A token that we signed will do though its time is over, or its session is ended. But to
+        end the others' sessions a token must live. Raises `InvalidToken`.
+        """
+        now = self._clock()
+        claims = self._tokens.read(ACCESS, access_token)
+        if not everywhere:
+            await self._end(claims, "logged_out", now)
+            return
+        try:
+            self._tokens.verify(ACCESS, access_token)
+            await self._end_all(claims, now)
+        except InvalidToken:
+            # A repeat is told by its epoch, which is past already.
+            if await store.find_epoch(self._database, claims.sub) <= claims.epoch:
+                raise
+
+    async def _end(self, claims: Claims, reason: str, now: float) -> None:
+        expires_at = int(now) + self._tokens.refresh_seconds
+        await store.end_session(self._database, claims.sid, reason, now, expires_at)
+
+    async def _end_all(self, claims: Claims, now: float) -> None:
+        expires_at = int(now) + self._tokens.refresh_seconds
+        if not await store.end_all_sessions(self._database, claims, "everywhere", now, expires_at):
+            raise InvalidToken("ended session")
+
+    def _pair(self, refresh: Claims) -> TokenPair:
+        """Both tokens; neither outlives the session, which ends with the refresh token."""
+        now = int(self._clock())
+        exp = min(now + self._tokens.access_seconds, refresh.exp)
+        access = replace(refresh, jti=new_id(), iat=now, exp=exp)
+        return TokenPair(
+            access_token=self._tokens.issue(ACCESS, access),
+            refresh_token=self._tokens.issue(REFRESH, refresh),
+            user_id=refresh.sub,
+            expires_in=exp - now,
+            refresh_expires_in=refresh.exp - now,
+        )

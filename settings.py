@@ -1,0 +1,133 @@
+"""The settings: read from the environment and `.env` once, every fault reported together."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from databases import DatabaseURL
+from dotenv import dotenv_values
+from marshmallow import (
+    EXCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates_schema,
+)
+
+EMBEDDED_DATABASE = "sqlite:///auth.db"
+SECRET_BYTES = 32
+"""RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
+
+
+class SettingsError(Exception):
+    """The environment is at fault. The message lists every fault and repeats no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose. Durations are in seconds."""
+
+    secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
+    database_url: str
+    host: str
+    port: int
+    workers: int
+    access_token_seconds: int
+    refresh_token_seconds: int
+    refresh_grace_seconds: float
+    leeway_seconds: float
+    token_issuer: str
+    token_audience: str
+    log_level: str
+
+    @property
+    def is_development(self) -> bool:
+        """Without a `SECRET_KEY` the service makes its own, and a demo client (development.py)."""
+        return not self.secret_key
+
+
+def _long_enough(secret: str) -> None:
+    if len(secret.encode()) < SECRET_BYTES:
+        raise ValidationError(
+            f"A secret needs {SECRET_BYTES} bytes or more; make one with `openssl rand -hex 32`."
+        )
+
+
+def _served_database(url: str) -> None:
+    parts = DatabaseURL(url)
+    if parts.scheme != "sqlite" or parts.database in ("", ":memory:") or parts.options:
+        raise ValidationError("Must name a file, without options, like sqlite:///auth.db.")
+
+
+class Secrets(fields.Field[tuple[str, ...]]):
+    """Comma-separated secrets."""
+
+    def _deserialize(self, value: Any, *args: object, **kwargs: object) -> tuple[str, ...]:
+        secrets = tuple(part.strip() for part in str(value).split(",") if part.strip())
+        for secret in secrets:
+            _long_enough(secret)
+        return secrets
+
+
+class SettingsSchema(Schema):
+    """One column of typed reads; a field's name in capitals is its name in the environment."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    secret_key = fields.String(load_default="", validate=_long_enough)
+    secret_key_fallbacks = Secrets(load_default=())
+    database_url = fields.String(load_default=EMBEDDED_DATABASE, validate=_served_database)
+    host = fields.String(load_default="127.0.0.1")
+    port = fields.Integer(load_default=8000, validate=validate.Range(0, 65535))
+    workers = fields.Integer(load_default=1, validate=validate.Range(1, 64))
+    access_token_seconds = fields.Integer(load_default=900, validate=validate.Range(1, 86_400))
+    refresh_token_seconds = fields.Integer(
+        load_default=604_800, validate=validate.Range(1, 31_536_000)
+    )
+    refresh_grace_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
+    leeway_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
+    token_issuer = fields.String(load_default="auth-api")
+    token_audience = fields.String(load_default="auth-api")
+    log_level = fields.String(
+        load_default="info", validate=validate.OneOf(["debug", "info", "warning", "error"])
+    )
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.data_key = field_name.upper()
+
+    @validates_schema(skip_on_field_errors=False)
+    def _needs_a_secret(self, data: dict[str, Any], **kwargs: object) -> None:
+        """A secret that one process makes up is unknown to every other worker and node."""
+        shared = data.get("workers", 1) > 1 or data.get("database_url") != EMBEDDED_DATABASE
+        if shared and data.get("secret_key") == "":
+            raise ValidationError(
+                "Needed with several workers or a database of your own; "
+                "make one with `openssl rand -hex 32`.",
+                "SECRET_KEY",
+            )
+
+    @post_load
+    def _freeze(self, data: dict[str, Any], **kwargs: object) -> Settings:
+        return Settings(**data)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `environ`; by default `.env` in the current folder, overruled by the environment.
+
+    An empty value counts as unset. Raises `SettingsError` with a line for each fault.
+    """
+    if environ is None:
+        environ = {k: v or "" for k, v in dotenv_values(Path(".env")).items()} | dict(os.environ)
+    try:
+        settings: Settings = SettingsSchema().load({k: v for k, v in environ.items() if v})
+    except ValidationError as error:
+        faults = error.messages_dict.items()
+        lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(faults)]
+        raise SettingsError("The settings are at fault:\n" + "\n".join(lines)) from None
+    return settings

@@ -1,0 +1,169 @@
+"""A SQLite backend for `databases` that keeps its connections, where the library's own opens a
+connection and a thread for every query."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiosqlite
+from databases import DatabaseURL
+from databases.backends.common.records import Record
+from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.selectable import SelectBase
+
+from sqlite_writer import PRAGMAS, Query, Rows, Writer
+
+READERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A constant statement with the values of one call, so that it is compiled only once."""
+
+    statement: ClauseElement
+    values: dict[str, Any]
+
+
+class SQLiteBackend(DatabaseBackend):
+    """Asks one file, which is never made here, nor exchanged for another.
+
+    A statement that waits for another process's write lock is a fault after `busy_seconds`.
+    """
+
+    def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
+        self._path = url.database
+        self._busy_seconds = busy_seconds
+        self._dialect = pysqlite.dialect(paramstyle="qmark")
+        self._compiled: dict[ClauseElement, Compiled] = {}
+        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._opened = AsyncExitStack()
+
+    async def connect(self) -> None:
+        """Raises `OSError` or `sqlite3.Error` if the file is not there, or is no database."""
+        # mode=rw, since the default makes a new and empty file where there is none.
+        uri = f"file:{quote(self._path)}?mode=rw"
+        async with AsyncExitStack() as stack:
+            self._file = _identity(self._path)
+            self.writer = await stack.enter_async_context(Writer(uri, self._busy_seconds))
+            for _ in range(READERS):
+                reader = aiosqlite.connect(
+                    uri, uri=True, timeout=self._busy_seconds, isolation_level=None
+                )
+                self._readers.put_nowait(await stack.enter_async_context(reader))
+                reader.row_factory = sqlite3.Row
+            self._opened = stack.pop_all()
+
+    async def disconnect(self) -> None:
+        await self._opened.aclose()
+
+    def connection(self) -> "SQLiteConnection":
+        return SQLiteConnection(self)
+
+    def record(self, row: sqlite3.Row) -> Record:
+        """The library's row, without its column maps: SQLite's own row knows its names."""
+        return Record(row, (), self._dialect, ({}, {}, {}))
+
+    def compile(self, query: ClauseElement | Bound) -> Query:
+        if not isinstance(query, Bound):
+            return self._query(query, query.compile(dialect=self._dialect), {})
+        compiled = self._compiled.get(query.statement)
+        if compiled is None:
+            compiled = query.statement.compile(dialect=self._dialect)
+            self._compiled[query.statement] = compiled
+        return self._query(query.statement, compiled, query.values)
+
+    def _query(self, statement: ClauseElement, compiled: Compiled, values: dict[str, Any]) -> Query:
+        parameters = compiled.construct_params(values) or {}  # DDL has none
+        names = getattr(compiled, "positiontup", None) or ()
+        arguments = tuple(parameters[name] for name in names)
+        return Query(str(compiled), arguments, is_read=isinstance(statement, SelectBase))
+
+    async def ask(self, query: Query) -> Rows:
+        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
+        if _identity(self._path) != self._file:
+            raise OSError("the database file was replaced")
+        if not query.is_read:
+            return await self.writer.write(query)
+        reader = await self._readers.get()
+        try:
+            return list(await reader.execute_fetchall(query.sql, query.arguments))
+        finally:
+            self._readers.put_nowait(reader)
+
+
+class SQLiteConnection(ConnectionBackend):
+    """What one task sees. It holds nothing between queries, so there is nothing to leak."""
+
+    def __init__(self, backend: SQLiteBackend) -> None:
+        self._backend = backend
+        self.in_transaction = False
+
+    async def acquire(self) -> None: ...
+
+    async def release(self) -> None: ...
+
+    async def fetch_all(self, query: ClauseElement) -> list[Any]:
+        compiled = self._backend.compile(query)
+        ask = self._backend.writer.write_alone if self.in_transaction else self._backend.ask
+        return [self._backend.record(row) for row in await ask(compiled)]
+
+    async def fetch_one(self, query: ClauseElement) -> Any:
+        return next(iter(await self.fetch_all(query)), None)
+
+    async def execute(self, query: ClauseElement) -> None:
+        """Returns nothing: only RETURNING tells what a statement did."""
+        await self.fetch_all(query)
+
+    async def execute_many(self, queries: list[ClauseElement]) -> None:
+        for query in queries:
+            await self.execute(query)
+
+    async def iterate(self, query: ClauseElement) -> AsyncGenerator[Any, None]:
+        for row in await self.fetch_all(query):
+            yield row
+
+    def transaction(self) -> "SQLiteTransaction":
+        return SQLiteTransaction(self, self._backend)
+
+
+class SQLiteTransaction(TransactionBackend):
+    """Takes the write lock first. For the operator's commands; a request is one statement."""
+
+    def __init__(self, connection: SQLiteConnection, backend: SQLiteBackend) -> None:
+        self._connection = connection
+        self._backend = backend
+
+    async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
+        await self._backend.writer.begin()
+        self._connection.in_transaction = True
+
+    async def commit(self) -> None:
+        await self._end("COMMIT")
+
+    async def rollback(self) -> None:
+        await self._end("ROLLBACK")
+
+    async def _end(self, verb: str) -> None:
+        self._connection.in_transaction = False
+        await self._backend.writer.end(verb)
+
+
+def create_file(path: str) -> None:
+    """Make an empty database if there is no file; what is there stays as it is."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(PRAGMAS[0])
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    if status.st_size == 0:
+        raise OSError("the database file is empty")
+    return status.st_dev, status.st_ino

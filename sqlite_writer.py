@@ -1,0 +1,145 @@
+"""The one SQLite connection that writes: all that waits for it is committed with one fsync.
+
+The library's transactions are deferred, so that two processes lose each other's writes, and an
+fsync for each statement is what makes a log-out slow. Here one thread takes the write lock first,
+and commits together whatever came in while it was busy.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
+    "PRAGMA synchronous = FULL",  # what was answered survives a power loss
+    "PRAGMA foreign_keys = ON",
+)
+
+T = TypeVar("T")
+Rows = list[sqlite3.Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What SQLite is asked."""
+
+    sql: str
+    arguments: tuple[Any, ...] = ()
+    is_read: bool = False
+
+
+class Writer:
+    """Opens `uri` as an async context. Raises what the `sqlite3` module raises."""
+
+    def __init__(self, uri: str, busy_seconds: float) -> None:
+        self._uri = uri
+        self._busy_seconds = busy_seconds
+        self._thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._waiting: list[tuple[Query, asyncio.Future[Rows]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> "Writer":
+        try:
+            self._connection = await self._run(_open, self._uri, self._busy_seconds)
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.gather(*self._tasks)
+        await self._run(self._connection.close)
+        self._thread.shutdown()
+
+    async def write(self, query: Query) -> Rows:
+        """Return once the query is committed. A cancelled caller leaves nothing half done."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Rows] = loop.create_future()
+        self._waiting.append((query, done))
+        if len(self._waiting) == 1:
+            task = loop.create_task(self._commit_waiting())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await done
+
+    async def _commit_waiting(self) -> None:
+        async with self._turn:
+            batch, self._waiting = self._waiting, []
+            outcomes = await self._run(
+                _commit_together, self._connection, [query for query, _ in batch]
+            )
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
+            if done.cancelled():
+                continue
+            if isinstance(outcome, sqlite3.Error):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+    async def begin(self) -> None:
+        """Take the write lock, and keep every other write waiting until `end`."""
+        await self._turn.acquire()
+        try:
+            await self.write_alone(Query("BEGIN IMMEDIATE"))
+        except BaseException:
+            self._turn.release()
+            raise
+
+    async def write_alone(self, query: Query) -> Rows:
+        """For use between `begin` and `end`."""
+        return await self._run(_execute, self._connection, query)
+
+    async def end(self, verb: str) -> None:
+        """`verb` is COMMIT or ROLLBACK; a commit that fails is rolled back."""
+        try:
+            await self.write_alone(Query(verb))
+        finally:
+            await self._run(self._connection.rollback)
+            self._turn.release()
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _open(uri: str, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _execute(connection: sqlite3.Connection, query: Query) -> Rows:
+    return connection.execute(query.sql, query.arguments).fetchall()
+
+
+def _commit_together(
+    connection: sqlite3.Connection, queries: list[Query]
+) -> list[Rows | sqlite3.Error]:
+    """One transaction. A query that fails by itself does not fail its neighbours."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_attempt(connection, query) for query in queries]
+        connection.execute("COMMIT")
+    except sqlite3.Error as fault:
+        connection.rollback()
+        return [fault for _ in queries]
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | sqlite3.Error:
+    try:
+        return _execute(connection, query)
+    except sqlite3.Error as fault:
+        # A full disk or an I/O error ends the whole transaction, the neighbours' queries with it.
+        if not connection.in_transaction:
+            raise
+        return fault

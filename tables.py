@@ -1,0 +1,40 @@
+"""The tables. Times are epoch seconds; importing this module does no I/O."""
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, MetaData, String, Table
+
+metadata = MetaData()
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("scopes", String(1000), nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+)
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("client_id", String(32), ForeignKey("clients.id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+revoked_jtis = Table(
+    # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
+    # or a client's, which ends every session that began in an epoch before `revoked_at`.
+    # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing.
+    "revoked_jtis",
+    metadata,
+    Column("jti", String(32), primary_key=True),
+    Column("reason", String(20), nullable=False),
+    Column("revoked_at", Double, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_revoked_jtis_expires_at", "expires_at"),
+)

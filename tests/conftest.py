@@ -1,0 +1,108 @@
+"""What the tests share: a clock that they move, and the service with one registered client."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import schema
+import store
+from app import create_app
+from client_keys import new_client_id, new_client_key
+from database import Database
+from settings import Settings, load_settings
+
+SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
+NOW = 1_800_000_000.25
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Registered:
+    """A client as its operator knows it."""
+
+    id: str
+    key: str
+    key_id: str
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Path:
+    return tmp_path / "auth.db"
+
+
+@pytest.fixture
+def settings(database_file: Path) -> Settings:
+    settings = load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"})
+    asyncio.run(schema.prepare(settings.database_url))
+    return settings
+
+
+Register = Callable[[str], Registered]
+
+
+@pytest.fixture
+def register(settings: Settings) -> Register:
+    def register(name: str) -> Registered:
+        client_id, key = new_client_id(), new_client_key()
+
+        async def create() -> None:
+            async with Database(settings.database_url) as database:
+                assert await store.create_client(database, client_id, name, key, int(NOW))
+
+        asyncio.run(create())
+        return Registered(client_id, key.text, key.id)
+
+    return register
+
+
+@pytest.fixture
+def registered(register: Register) -> Registered:
+    return register("reporting")
+
+
+@pytest.fixture
+def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
+    with TestClient(create_app(settings, clock)) as client:
+        yield client
+
+
+@pytest.fixture
+def restart(settings: Settings, clock: Clock) -> Iterator[Callable[[], TestClient]]:
+    """The service as another process would start it, on the same database."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(TestClient(create_app(settings, clock)))
+
+
+@pytest.fixture
+def login(api: TestClient, registered: Registered) -> Callable[[], dict[str, str]]:
+    """Log the registered client in, and return the answer."""
+
+    def login() -> dict[str, str]:
+        response = api.post("/login", json={"client_key": registered.key})
+        assert response.status_code == 200, response.text
+        pair: dict[str, str] = response.json()
+        return pair
+
+    return login

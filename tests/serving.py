@@ -1,0 +1,88 @@
+"""The service as a user runs it: a real process on a free port of 127.0.0.1."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Served:
+    """A running service. `console` is what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    console_file: Path
+
+    @property
+    def console(self) -> str:
+        return self.console_file.read_text()
+
+    @property
+    def demo_key(self) -> str:
+        match = re.search(r"ck_\w+", self.console)
+        assert match, self.console
+        return match[0]
+
+    def wait_until_ready(self) -> None:
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(f"the service did not start:\n{self.console}")
+
+
+@contextmanager
+def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Served]:
+    """Run `python app.py` of the folder `code` in `folder`, and end it at the end."""
+    port = free_port()
+    console_file = folder / f"console-{port}.txt"
+    with console_file.open("wb") as console:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(code) / "app.py")],
+            cwd=folder,
+            env=clean_environ() | {"PORT": str(port)} | environ,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            served = Served(process, f"http://127.0.0.1:{port}", console_file)
+            served.wait_until_ready()
+            yield served
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment without any setting of ours, so that a test depends on no machine."""
+    from settings import SettingsSchema
+
+    ours = {name.upper() for name in SettingsSchema().fields}
+    return {name: value for name, value in os.environ.items() if name not in ours}

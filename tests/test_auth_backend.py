@@ -1,0 +1,87 @@
+"""The header is read by a table; the backend identifies, and never refuses."""
+
+import asyncio
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from auth_backend import BearerBackend, Client, Stranger, extract_bearer
+from claims import Claims
+from errors import InvalidRequest, InvalidToken, MissingToken, Refusal, TemporarilyUnavailable
+from tests import forge
+from tests.conftest import SECRET, Clock
+from tokens import Tokens
+
+HEADERS: dict[tuple[str, ...], str | type[Refusal]] = {
+    ("Bearer abc",): "abc",
+    ("bearer abc",): "abc",
+    ("BEARER abc",): "abc",
+    ("Bearer   abc  ",): "abc",
+    ("Bearer a b",): "a b",
+    ("Bearer ",): "",
+    ("Bearer",): "",
+    (): MissingToken,
+    ("",): MissingToken,
+    ("abc",): MissingToken,
+    ("Basic abc",): MissingToken,
+    ("Bearer\tabc",): MissingToken,
+    ("Bearer=abc",): MissingToken,
+    ("Bearer a", "Bearer a"): InvalidRequest,
+    ("Bearer a", "Basic b"): InvalidRequest,
+    ("", ""): InvalidRequest,
+}
+
+
+@pytest.mark.parametrize(("headers", "expected"), HEADERS.items())
+def test_the_token_is_taken_from_the_one_bearer_header(
+    headers: tuple[str, ...], expected: str | type[Refusal]
+) -> None:
+    if isinstance(expected, str):
+        assert extract_bearer(headers) == expected
+    else:
+        with pytest.raises(expected):
+            extract_bearer(headers)
+
+
+def backend(clock: Clock, answer: bool | Refusal) -> BearerBackend:
+    async def is_ended(claims: Claims) -> bool:
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    tokens = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10, clock)
+    return BearerBackend(tokens, is_ended)
+
+
+def connection(token: str) -> HTTPConnection:
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    return HTTPConnection({"type": "http", "headers": headers})
+
+
+def test_a_good_token_makes_a_client_with_its_scopes(clock: Clock) -> None:
+    request = connection(forge.token(scope="read write"))
+    credentials, user = asyncio.run(backend(clock, False).authenticate(request))
+    assert credentials.scopes == ["read", "write"]
+    assert isinstance(user, Client)
+    assert user.is_authenticated
+    assert (user.identity, user.display_name, user.claims.sid) == (
+        "client-1",
+        "client-1",
+        "session-1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [(True, InvalidToken), (TemporarilyUnavailable(), TemporarilyUnavailable)],
+)
+def test_whoever_is_refused_is_a_stranger_with_the_reason(
+    clock: Clock, answer: bool | Refusal, refusal: type[Refusal]
+) -> None:
+    request = connection(forge.token())
+    credentials, user = asyncio.run(backend(clock, answer).authenticate(request))
+    assert credentials.scopes == []
+    assert isinstance(user, Stranger)
+    assert not user.is_authenticated
+    assert (user.identity, user.display_name) == ("", "")
+    assert isinstance(user.refusal, refusal)

@@ -1,0 +1,53 @@
+"""A newcomer needs no secret; whoever runs it for real chooses one."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from database import Database
+from development import register_demo_client, welcome, with_secret
+from settings import Settings, SettingsError, load_settings
+
+
+def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    first, second = (with_secret(load_settings({}), path) for _ in range(2))
+    assert first.secret_key == second.secret_key == path.read_text()
+    assert len(first.secret_key) == 64
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_no_two_secrets_are_alike(tmp_path: Path) -> None:
+    one, other = (with_secret(load_settings({}), tmp_path / name) for name in "ab")
+    assert one.secret_key != other.secret_key
+
+
+def test_an_operators_secret_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+    assert with_secret(settings, tmp_path / "secret") is settings
+    assert not (tmp_path / "secret").exists()
+
+
+def test_a_file_without_a_secret_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.touch()
+    with pytest.raises(SettingsError, match=str(path)):
+        with_secret(load_settings({}), path)
+
+
+def test_the_demo_client_is_registered_on_the_first_start_alone(settings: Settings) -> None:
+    async def register() -> str | None:
+        async with Database(settings.database_url) as database:
+            return await register_demo_client(database)
+
+    assert (asyncio.run(register()) or "").startswith("ck_")
+    assert asyncio.run(register()) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")]
+)
+def test_the_welcome_names_the_key_and_where_to_log_in(host: str, url: str) -> None:
+    text = welcome("ck_1_2", host, 8000)
+    assert f"    curl -d client_key=ck_1_2 {url}/login\n" in text

@@ -1,0 +1,117 @@
+"""The house stays as it was drawn: what may import what, a sentence in every room, its size."""
+
+import ast
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(ROOT.glob("*.py"))}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "settings": set(),
+    "errors": set(),
+    "schemas": set(),
+    "tables": set(),
+    "claims": set(),
+    "client_keys": set(),
+    "sqlite_writer": set(),
+    "sqlite_backend": {"sqlite_writer"},
+    "database": {"errors", "sqlite_backend"},
+    "store": {"claims", "client_keys", "database", "tables"},
+    "schema": {"database", "sqlite_backend", "store"},
+    "tokens": {"claims", "errors"},
+    "sessions": {"claims", "client_keys", "database", "errors", "store", "tokens"},
+    "payloads": {"errors"},
+    "auth_backend": {"claims", "errors", "tokens"},
+    "handlers": {
+        "auth_backend",
+        "database",
+        "errors",
+        "payloads",
+        "schemas",
+        "sessions",
+        "store",
+    },
+    "purging": {"database", "errors", "store"},
+    "development": {"client_keys", "database", "settings", "store"},
+    "app": {
+        "auth_backend",
+        "database",
+        "development",
+        "errors",
+        "handlers",
+        "payloads",
+        "purging",
+        "schema",
+        "sessions",
+        "settings",
+        "store",
+        "tokens",
+    },
+    "manage": {"client_keys", "database", "errors", "purging", "schema", "settings", "store"},
+}
+ONLY_IN = {
+    "joserfc": {"tokens"},
+    "click": {"manage"},
+    "sqlalchemy": {"tables", "store", "database", "sqlite_backend"},
+}
+
+
+def imports(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    assert set(MODULES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_data_flows_one_way(module: str) -> None:
+    assert imports(MODULES[module]) & set(MODULES) == MAY_IMPORT[module]
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_met_at_one_border(library: str) -> None:
+    assert {name for name, tree in MODULES.items() if library in imports(tree)} == ONLY_IN[library]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_in_a_sentence_what_it_is_for(module: str) -> None:
+    summary = (ast.get_docstring(MODULES[module]) or "").split("\n\n")[0]
+    assert summary.endswith(".")
+    assert len(summary) <= 200
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_too_long_to_read_at_a_sitting(module: str) -> None:
+    assert len((ROOT / f"{module}.py").read_text().splitlines()) <= 300
+
+
+def test_functions_are_short() -> None:
+    lengths = []
+    for tree in MODULES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lengths.append((body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0)
+    assert statistics.median(lengths) < 8
+    assert max(lengths) <= 45
+
+
+def test_importing_the_application_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+    import sys
+
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import app, tables, manage"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,172 @@
+"""The operator's commands, as they are typed."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from starlette.testclient import TestClient
+
+from client_keys import digest_of, is_well_formed
+from manage import cli
+from settings import Settings
+from tests.checks import assert_answer, assert_refused, bearer
+from tests.conftest import SECRET
+
+Manage = Callable[..., Result]
+
+
+@pytest.fixture
+def manage(tmp_path: Path, database_file: Path) -> Manage:
+    def manage(*arguments: str, status: int = 0, **environ: str) -> Result:
+        environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"} | environ
+        result = CliRunner().invoke(cli, arguments, env=environ)
+        assert result.exit_code == status, result.output
+        return result
+
+    return manage
+
+
+def create(manage: Manage, name: str) -> dict[str, str]:
+    report: dict[str, str] = json.loads(manage("create-client", name, "--json").stdout)
+    return report
+
+
+def log_in(api: TestClient, key: str) -> Any:
+    return api.post("/login", json={"client_key": key})
+
+
+def test_create_client_prints_the_key_and_nothing_else(
+    manage: Manage, api: TestClient, database_file: Path
+) -> None:
+    result = manage("create-client", "billing", "--json")
+    report = json.loads(result.stdout)
+    assert set(report) == {"user_id", "client_key", "key_id"}
+    assert result.stderr == ""
+    assert assert_answer(log_in(api, report["client_key"]), 200)["user_id"] == report["user_id"]
+    with sqlite3.connect(database_file) as database:
+        rows = database.execute("SELECT id, client_id, digest FROM client_keys").fetchall()
+    assert rows == [(report["key_id"], report["user_id"], digest_of(report["client_key"]))]
+
+
+def test_create_client_shows_the_key_to_people_too(manage: Manage, api: TestClient) -> None:
+    key = manage("create-client", "billing").stdout.splitlines()[-1]
+    assert is_well_formed(key)
+    assert_answer(log_in(api, key), 200)
+
+
+def test_no_clear_key_is_kept(manage: Manage, database_file: Path) -> None:
+    key = create(manage, "billing")["client_key"]
+    kept = b"".join(file.read_bytes() for file in database_file.parent.glob("auth.db*"))
+    assert key.split("_")[1].encode() in kept
+    assert key.encode() not in kept
+    assert key.split("_")[2].encode() not in kept
+
+
+def test_a_name_is_given_once(manage: Manage, database_file: Path) -> None:
+    create(manage, "billing")
+    result = manage("create-client", "billing", status=2)
+    assert result.stderr == "Error: There is a client 'billing' already; choose another name.\n"
+    with sqlite3.connect(database_file) as database:
+        assert database.execute("SELECT count(*) FROM client_keys").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\0b", "\x1b[31m", "x" * 101])
+def test_a_name_is_one_printable_line(manage: Manage, name: str) -> None:
+    assert "printable" in manage("create-client", name, status=2).stderr
+
+
+def test_list_clients_tells_who_there_is(manage: Manage) -> None:
+    ids = {name: create(manage, name)["user_id"] for name in ("billing", "archive")}
+    manage("disable-client", "archive")
+    rows = json.loads(manage("list-clients", "--json").stdout)
+    assert {row["name"]: row["user_id"] for row in rows} == ids
+    assert {row["name"]: row["disabled_at"] is None for row in rows} == {
+        "billing": True,
+        "archive": False,
+    }
+    assert set(rows[0]) == {"user_id", "name", "scopes", "created_at", "disabled_at"}
+    lines = manage("list-clients").stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        match = re.fullmatch(r"(\w+)  20\d\d-\d\d-\d\d  (\w+)(  disabled)?", line)
+        assert match is not None
+        assert ids[match[2]] == match[1]
+        assert bool(match[3]) == (match[2] == "archive")
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
+    manage: Manage, api: TestClient, by: str
+) -> None:
+    client = create(manage, "billing")
+    bystander = assert_answer(log_in(api, create(manage, "other")["client_key"]), 200)
+    pair = assert_answer(log_in(api, client["client_key"]), 200)
+    given = "billing" if by == "name" else client["user_id"]
+
+    result = manage("disable-client", given)
+    assert result.stdout == "Disabled 'billing'; its sessions are ended.\n"
+    headers = bearer(pair["access_token"])
+    refresh = {"refresh_token": pair["refresh_token"]}
+    assert_refused(log_in(api, client["client_key"]), 401, "invalid_client")
+    assert_refused(api.get("/secure-data", headers=headers), 401, "invalid_token")
+    assert_refused(api.post("/refresh-token", json=refresh), 401, "invalid_grant")
+    assert_answer(api.get("/me", headers=bearer(bystander["access_token"])), 200)
+
+    assert manage("enable-client", given).stdout == "Enabled 'billing'.\n"
+    assert_refused(api.get("/secure-data", headers=headers), 401, "invalid_token")
+    assert_refused(api.post("/refresh-token", json=refresh), 401, "invalid_grant")
+    again = assert_answer(log_in(api, client["client_key"]), 200)
+    assert_answer(api.get("/me", headers=bearer(again["access_token"])), 200)
+
+
+def test_disabling_twice_keeps_the_first_time(manage: Manage, database_file: Path) -> None:
+    create(manage, "billing")
+    manage("disable-client", "billing")
+    with sqlite3.connect(database_file) as database:
+        database.execute("UPDATE clients SET disabled_at = 1")
+    manage("disable-client", "billing")
+    with sqlite3.connect(database_file) as database:
+        assert database.execute("SELECT disabled_at FROM clients").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("command", ["disable-client", "enable-client"])
+def test_an_unknown_client_is_named(manage: Manage, command: str) -> None:
+    result = manage(command, "nobody", status=2)
+    assert result.stderr == "Error: There is no client 'nobody'; see list-clients.\n"
+
+
+def test_purge_deletes_what_is_over(
+    manage: Manage, settings: Settings, database_file: Path
+) -> None:
+    with sqlite3.connect(database_file) as database:
+        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2)")
+        database.execute("INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999)")
+    assert manage("purge").stdout == "Deleted 1 rows.\n"
+    assert manage("purge").stdout == "Deleted 0 rows.\n"
+
+
+def test_the_first_command_makes_the_database(manage: Manage, database_file: Path) -> None:
+    assert not database_file.exists()
+    create(manage, "billing")
+    assert database_file.exists()
+
+
+def test_bad_settings_are_told_and_nothing_is_done(manage: Manage, database_file: Path) -> None:
+    result = manage("list-clients", status=2, SECRET_KEY="short")
+    assert "SECRET_KEY" in result.stderr
+    assert "short" not in result.stderr
+    assert not database_file.exists()
+
+
+def test_a_database_that_cannot_be_asked_is_told_in_a_line(
+    manage: Manage, database_file: Path
+) -> None:
+    database_file.write_text("This is not a database. " * 100)
+    result = manage("list-clients", status=2)
+    assert result.stderr.startswith("Error: The database cannot be asked: ")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,118 @@
+"""The environment is read once, and all of its faults are told together."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+
+from settings import Settings, SettingsError, SettingsSchema, load_settings
+
+SECRET = "s" * 32
+DEFAULTS = {
+    "secret_key": "",
+    "secret_key_fallbacks": (),
+    "database_url": "sqlite:///auth.db",
+    "host": "127.0.0.1",
+    "port": 8000,
+    "workers": 1,
+    "access_token_seconds": 900,
+    "refresh_token_seconds": 604_800,
+    "refresh_grace_seconds": 10,
+    "leeway_seconds": 10,
+    "token_issuer": "auth-api",
+    "token_audience": "auth-api",
+    "log_level": "info",
+}
+
+
+def test_without_an_environment_the_defaults_hold() -> None:
+    settings = load_settings({})
+    assert asdict(settings) == DEFAULTS
+    assert settings.is_development
+
+
+def test_every_setting_is_read_under_its_name_in_capitals() -> None:
+    chosen = {
+        "secret_key": SECRET,
+        "secret_key_fallbacks": f"{'a' * 32}, {'b' * 32},",
+        "database_url": "sqlite:////var/lib/auth.db",
+        "host": "::1",
+        "port": "9000",
+        "workers": "4",
+        "access_token_seconds": "60",
+        "refresh_token_seconds": "3600",
+        "refresh_grace_seconds": "0.5",
+        "leeway_seconds": "0",
+        "token_issuer": "https://login.example",
+        "token_audience": "https://api.example",
+        "log_level": "debug",
+    }
+    settings = load_settings({name.upper(): value for name, value in chosen.items()})
+    assert asdict(settings) == chosen | {
+        "secret_key_fallbacks": ("a" * 32, "b" * 32),
+        "port": 9000,
+        "workers": 4,
+        "access_token_seconds": 60,
+        "refresh_token_seconds": 3600,
+        "refresh_grace_seconds": 0.5,
+        "leeway_seconds": 0,
+    }
+    assert not settings.is_development
+
+
+def test_the_schema_and_the_settings_name_the_same() -> None:
+    assert list(SettingsSchema().fields) == [field.name for field in fields(Settings)]
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    assert asdict(load_settings(dict.fromkeys(map(str.upper, DEFAULTS), ""))) == DEFAULTS
+
+
+def test_the_environment_overrules_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(f"SECRET_KEY={SECRET}\nPORT=9000\nHOST='::1'\nWORKERS\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PORT", "9001")
+    for name in ("SECRET_KEY", "HOST", "WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+    settings = load_settings()
+    assert (settings.secret_key, settings.port, settings.host) == (SECRET, 9001, "::1")
+
+
+FAULTS = {
+    "SECRET_KEY": "short-secret",
+    "SECRET_KEY_FALLBACKS": f"{SECRET},shorter-secret",
+    "DATABASE_URL": "mysql://user:password@host/db",
+    "PORT": "eighty",
+    "WORKERS": "0",
+    "ACCESS_TOKEN_SECONDS": "-1",
+    "REFRESH_TOKEN_SECONDS": "1.5",
+    "REFRESH_GRACE_SECONDS": "nan",
+    "LEEWAY_SECONDS": "301",
+    "LOG_LEVEL": "loud",
+}
+
+
+def test_all_faults_are_told_at_once_and_no_value_is_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(FAULTS)
+    message = str(caught.value)
+    assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == sorted(FAULTS)
+    assert not [value for value in FAULTS.values() if len(value) > 3 and value in message]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["auth.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///a.db?mode=ro", "x"],
+)
+def test_a_url_that_names_no_database_is_a_fault(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("shared", [{"WORKERS": "2"}, {"DATABASE_URL": "sqlite:///other.db"}])
+def test_what_is_shared_needs_a_secret_of_the_operators(shared: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"SECRET_KEY: Needed .*`openssl rand -hex 32`"):
+        load_settings(shared)
+    load_settings({"SECRET_KEY": SECRET} | shared)
