@@ -1,15 +1,12 @@
 """The service in one screen: its routes, lifespan and error answers. `python app.py` serves it."""
 
 import asyncio
-import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,14 +17,14 @@ from starlette.routing import Route
 import development
 import errors
 import handlers
-import schema
+import server
 import store
 from auth_backend import BearerBackend
 from database import Database
 from payloads import Answer
 from purging import purge_regularly
 from sessions import Sessions
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, load_settings
 from tokens import Tokens
 
 PURGE_SECONDS = 60.0
@@ -106,50 +103,9 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> St
 def app_from_environment() -> Starlette:
     """For a server that wants a factory: `uvicorn --factory app:app_from_environment`."""
     settings = development.with_secret(load_settings())
-    configure_logging(settings.log_level)
+    server.configure_logging(settings.log_level)
     return create_app(settings)
 
 
-def configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    for name in ("databases", "aiosqlite"):
-        # At their lower levels these log the values of queries: digests and token ids.
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-async def prepare(settings: Settings) -> None:
-    """Before the first worker starts: the schema, and in development the demo client."""
-    await schema.prepare(settings.database_url)
-    if settings.is_development:
-        async with Database(settings.database_url) as database:
-            client_key = await development.register_demo_client(database)
-        if client_key:
-            print(development.welcome(client_key, settings.host, settings.port), flush=True)
-
-
-def main() -> None:
-    try:
-        settings = load_settings()
-        development.with_secret(settings)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    asyncio.run(prepare(settings))
-    uvicorn.run(
-        "app:app_from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        lifespan="on",
-        log_config=None,
-        access_log=False,  # it would log tokens that callers put into a query
-        server_header=False,
-        proxy_headers=False,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    server.main()

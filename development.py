@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import store
+import registry
 from client_keys import new_client_id, new_client_key
 from database import Database
 from settings import SECRET_BYTES, Settings, SettingsError
@@ -32,10 +32,10 @@ def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
 
 async def register_demo_client(database: Database) -> str | None:
     """On the very first start, the key of a new client; None where there are clients already."""
-    if await store.list_clients(database):
+    if await registry.list_clients(database):
         return None
     key = new_client_key()
-    await store.create_client(database, new_client_id(), DEMO_NAME, key, int(time.time()))
+    await registry.create_client(database, new_client_id(), DEMO_NAME, key, int(time.time()))
     return key.text
 
 

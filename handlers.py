@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from starlette.requests import Request
 
+import registry
 import store
 from auth_backend import authenticated, extract_bearer
 from database import Database
@@ -70,7 +71,7 @@ async def secure_data(request: Request[State]) -> Answer:
 @authenticated
 async def me(request: Request[State]) -> Answer:
     claims = request.user.claims
-    client = await store.find_client(request.state["database"], claims.sub)
+    client = await registry.find_client(request.state["database"], claims.sub)
     if client is None:
         raise InvalidToken("unknown client")
     return Answer(

@@ -10,8 +10,8 @@ import click
 from databases.interfaces import Record
 
 import purging
+import registry
 import schema
-import store
 from client_keys import new_client_id, new_client_key
 from database import FAULTS, Database
 from errors import TemporarilyUnavailable
@@ -44,7 +44,7 @@ def run(action: Callable[[Database, Settings], Awaitable[T]]) -> T:
 
 
 async def _find_client(database: Database, name_or_id: str) -> Record:
-    client = await store.find_client_named(database, name_or_id)
+    client = await registry.find_named(database, name_or_id)
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
     return client
@@ -65,7 +65,7 @@ def create_client(name: str, as_json: bool) -> None:
     client_id, key = new_client_id(), new_client_key()
 
     async def create(database: Database, settings: Settings) -> bool:
-        return await store.create_client(database, client_id, name, key, int(time.time()))
+        return await registry.create_client(database, client_id, name, key, int(time.time()))
 
     if not run(create):
         raise Failure(f"There is a client {name!r} already; choose another name.")
@@ -82,7 +82,7 @@ def list_clients(as_json: bool) -> None:
     """List the clients, the oldest first."""
 
     async def list_all(database: Database, settings: Settings) -> list[Record]:
-        return await store.list_clients(database)
+        return await registry.list_clients(database)
 
     clients = run(list_all)
     if as_json:
@@ -105,7 +105,7 @@ def disable_client(client: str) -> None:
         row = await _find_client(database, client)
         now = time.time()
         expires_at = int(now) + settings.refresh_token_seconds
-        await store.disable_client(database, row["id"], now, expires_at)
+        await registry.disable_client(database, row["id"], now, expires_at)
         return row
 
     click.echo(f"Disabled {run(disable)['name']!r}; its sessions are ended.")
@@ -118,7 +118,7 @@ def enable_client(client: str) -> None:
 
     async def enable(database: Database, settings: Settings) -> Record:
         row = await _find_client(database, client)
-        await store.enable_client(database, row["id"])
+        await registry.enable_client(database, row["id"])
         return row
 
     click.echo(f"Enabled {run(enable)['name']!r}.")

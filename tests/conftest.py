@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+import registry
 import schema
-import store
 from app import create_app
 from client_keys import new_client_id, new_client_key
 from database import Database
@@ -69,7 +69,7 @@ def register(settings: Settings) -> Register:
 
         async def create() -> None:
             async with Database(settings.database_url) as database:
-                assert await store.create_client(database, client_id, name, key, int(NOW))
+                assert await registry.create_client(database, client_id, name, key, int(NOW))
 
         asyncio.run(create())
         return Registered(client_id, key.text, key.id)

@@ -19,7 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sqlite_writer": set(),
     "sqlite_backend": {"sqlite_writer"},
     "database": {"errors", "sqlite_backend"},
-    "store": {"claims", "client_keys", "database", "tables"},
+    "store": {"claims", "database", "tables"},
+    "registry": {"claims", "client_keys", "database", "store", "tables"},
     "schema": {"database", "sqlite_backend", "store"},
     "tokens": {"claims", "errors"},
     "sessions": {"claims", "client_keys", "database", "errors", "store", "tokens"},
@@ -30,12 +31,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "database",
         "errors",
         "payloads",
+        "registry",
         "schemas",
         "sessions",
         "store",
     },
     "purging": {"database", "errors", "store"},
-    "development": {"client_keys", "database", "settings", "store"},
+    "development": {"client_keys", "database", "registry", "settings"},
+    "server": {"database", "development", "schema", "settings"},
     "app": {
         "auth_backend",
         "database",
@@ -44,18 +47,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "handlers",
         "payloads",
         "purging",
-        "schema",
+        "server",
         "sessions",
         "settings",
         "store",
         "tokens",
     },
-    "manage": {"client_keys", "database", "errors", "purging", "schema", "settings", "store"},
+    "manage": {"client_keys", "database", "errors", "purging", "registry", "schema", "settings"},
 }
 ONLY_IN = {
     "joserfc": {"tokens"},
     "click": {"manage"},
-    "sqlalchemy": {"tables", "store", "database", "sqlite_backend"},
+    "sqlalchemy": {"tables", "store", "registry", "database", "sqlite_backend"},
 }
 
 
@@ -92,7 +95,7 @@ def test_every_module_says_in_a_sentence_what_it_is_for(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_too_long_to_read_at_a_sitting(module: str) -> None:
-    assert len((ROOT / f"{module}.py").read_text().splitlines()) <= 300
+    assert len((ROOT / f"{module}.py").read_text().splitlines()) <= 220
 
 
 def test_functions_are_short() -> None:

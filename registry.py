@@ -1,0 +1,91 @@
+"""The registry of clients and their keys: one coroutine for each thing that an operator does."""
+
+import math
+
+from databases.interfaces import Record
+from sqlalchemy import bindparam, case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
+
+from claims import Claims
+from client_keys import ClientKey
+from database import Database
+from store import end_all_sessions
+from tables import client_keys, clients
+
+FIND_CLIENT = select(clients).where(clients.c.id == bindparam("sub"))
+
+
+async def find_client(database: Database, client_id: str) -> Record | None:
+    return await database.fetch_one(FIND_CLIENT, {"sub": client_id})
+
+
+FIND_NAMED = (
+    select(clients)
+    .where(or_(clients.c.id == bindparam("text"), clients.c.name == bindparam("text")))
+    .order_by(case((clients.c.id == bindparam("text"), 0), else_=1))
+    .limit(1)
+)
+
+
+async def find_named(database: Database, name_or_id: str) -> Record | None:
+    return await database.fetch_one(FIND_NAMED, {"text": name_or_id})
+
+
+LIST_CLIENTS = select(clients).order_by(clients.c.created_at, clients.c.name)
+
+
+async def list_clients(database: Database) -> list[Record]:
+    return await database.fetch_all(LIST_CLIENTS)
+
+
+ADD_CLIENT = insert(clients).on_conflict_do_nothing().returning(clients.c.id)
+ADD_KEY = insert(client_keys).returning(client_keys.c.id)
+
+
+async def create_client(
+    database: Database, client_id: str, name: str, key: ClientKey, now: int
+) -> bool:
+    """False, and nothing is changed, if the name is taken."""
+    unset = {"scopes": "", "disabled_at": None}
+    client = {"id": client_id, "name": name, "created_at": now} | unset
+    async with database.transaction():
+        created = await database.fetch_one(ADD_CLIENT, client) is not None
+        if created:
+            await _add_key(database, client_id, key, now)
+    return created
+
+
+async def _add_key(database: Database, client_id: str, key: ClientKey, now: int) -> None:
+    unset = {"expires_at": None, "revoked_at": None, "last_used_at": None}
+    row = {"id": key.id, "client_id": client_id, "digest": key.digest, "created_at": now}
+    await database.fetch_one(ADD_KEY, row | unset)
+
+
+DISABLE = (
+    update(clients)
+    .where(clients.c.id == bindparam("sub"))
+    .values(disabled_at=func.coalesce(clients.c.disabled_at, bindparam("now")))
+    .returning(clients.c.id)
+)
+
+
+async def disable_client(database: Database, client_id: str, now: float, expires_at: int) -> None:
+    """Let the client in no more, and end every session that it has."""
+    # A token that is no token: no row ends it, and its epoch is later than any.
+    operator = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
+    async with database.transaction():
+        await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
+        await end_all_sessions(database, operator, "disabled", now, expires_at)
+
+
+ENABLE = (
+    update(clients)
+    .where(clients.c.id == bindparam("sub"))
+    .values(disabled_at=None)
+    .returning(clients.c.id)
+)
+
+
+async def enable_client(database: Database, client_id: str) -> None:
+    """Let the client in again; the sessions that it had stay ended."""
+    await database.fetch_one(ENABLE, {"sub": client_id})
