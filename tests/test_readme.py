@@ -1,0 +1,170 @@
+"""The README is true: its commands run, and its tables are those of the code."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from dotenv import dotenv_values
+
+import errors
+from app import routes
+from manage import cli
+from settings import SettingsSchema
+from tests.serving import ROOT, clean_environ, serve
+
+README = (ROOT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    match = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert match is not None, title
+    return match[1]
+
+
+def table(title: str) -> dict[str, list[str]]:
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in section(title).splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0].strip("`"): row[1:] for row in rows[2:]}
+
+
+def blocks(title: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", section(title), re.MULTILINE | re.DOTALL)
+
+
+def run(folder: Path, script: str) -> str:
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder that looks like a fresh clone after `make run` has installed."""
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    return tmp_path
+
+
+def test_the_commands_of_use_do_what_the_readme_shows(clone: Path) -> None:
+    with serve(clone, code=clone) as served:
+        script = "\n".join(blocks("Use", "sh")).replace("http://127.0.0.1:8000", served.url)
+        script = script.replace("ck_...", served.demo_key)
+        output = run(clone, re.sub(r"^curl .*$", r"\g<0>; echo", script, flags=re.MULTILINE))
+    answers = [json.loads(line) for line in output.splitlines() if line]
+    login, secure_data, me, refreshed, logged_out, refused = answers
+    shown_login, shown_refusal = (json.loads(block) for block in blocks("Use", "json"))
+    for name, shown in shown_login.items():
+        if name in ("access_token", "refresh_token"):
+            assert login[name].startswith(shown.removesuffix("..."))
+        elif name != "user_id":
+            assert login[name] == shown
+    assert list(login) == list(shown_login)
+    assert refused == shown_refusal
+    takes_answers = table("Endpoints")
+    for call, answer in (
+        ("POST /login", login),
+        ("GET /secure-data", secure_data),
+        ("GET /me", me),
+        ("POST /logout", logged_out),
+    ):
+        assert re.findall(r"`(\w+)`", takes_answers[call][1]) == list(answer)
+    assert list(refreshed) == list(login)
+
+
+def test_the_commands_of_the_operator_run(clone: Path) -> None:
+    (script,) = blocks("Commands", "sh")
+    lines = run(clone, script).splitlines()
+    assert lines[0].startswith("Registered 'billing' as ")
+    assert lines[-3:] == [
+        "Disabled 'billing'; its sessions are ended.",
+        "Enabled 'billing'.",
+        "Deleted 0 rows.",
+    ]
+
+
+def test_the_plain_commands_are_those_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    _, plain = blocks("Start", "sh")
+    commands = [line.split("#")[0].strip() for line in plain.splitlines()]
+    assert commands == [
+        "python3 -m venv .venv",
+        ".venv/bin/pip install --require-hashes -r requirements.txt",
+        ".venv/bin/python app.py",
+    ]
+    for part in ("-m venv $(VENV)", "--require-hashes -r requirements.txt", "python app.py"):
+        assert part in makefile
+
+
+def test_every_endpoint_is_listed() -> None:
+    calls = {
+        f"{method} {route.path}"
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert set(table("Endpoints")) == calls
+
+
+def test_every_error_is_listed() -> None:
+    def leaves(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
+        children = kind.__subclasses__()
+        return [leaf for child in children for leaf in leaves(child)] if children else [kind]
+
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Errors"), re.MULTILINE)
+    assert listed == sorted(listed, key=lambda row: row[0])
+    assert set(listed) == {(str(kind.status), kind.error) for kind in leaves(errors.Refusal)}
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    def shown(default: object) -> str:
+        return f"`{default}`" if default not in ("", ()) else ""
+
+    expected = {
+        name.upper(): shown(field.load_default) for name, field in SettingsSchema().fields.items()
+    }
+    assert {name: cells[0] for name, cells in table("Settings").items()} == expected
+    example = dotenv_values(ROOT / ".env.example")
+    assert {name: f"`{value}`" if value else "" for name, value in example.items()} == expected
+
+
+def test_every_command_is_listed() -> None:
+    listed = {row.split()[0] for row in table("Commands")}
+    assert listed == set(cli.list_commands(click.Context(cli)))
+
+
+def test_every_module_is_drawn_or_named() -> None:
+    drawn = set(re.findall(r"\b(\w+)\.py", section("The house")))
+    assert drawn <= {path.stem for path in ROOT.glob("*.py")} | {"test_house"}
+
+
+def test_a_route_of_ones_own_works_as_shown(clone: Path) -> None:
+    (code,) = blocks("Protect a route of your own", "python")
+    handler, route = code.split("# app.py, in `routes`\n")
+    with (clone / "handlers.py").open("a") as module:
+        module.write(f"\n\n{handler}")
+    app = (clone / "app.py").read_text()
+    (clone / "app.py").write_text(app.replace("routes = [\n", f"routes = [\n    {route}", 1))
+    with serve(clone, code=clone) as served:
+        script = f"""
+            token=$(curl -s -d client_key={served.demo_key} {served.url}/login \
+                | python3 -c "import json, sys; print(json.load(sys.stdin)['access_token'])")
+            curl -s -H "Authorization: Bearer $token" {served.url}/report; echo
+            curl -s {served.url}/report"""
+        answer, refusal = map(json.loads, run(clone, script).splitlines())
+    assert answer["report"] == [1, 2, 3]
+    assert refusal["error"] == "missing_token"
