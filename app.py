@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,12 +16,14 @@ from starlette.routing import Route
 import development
 import errors
 import handlers
+import schema
 import server
-import store
 from auth_backend import BearerBackend
 from database import Database
 from payloads import Answer
 from purging import purge_regularly
+from revocations import Revocations
+from server_lock import server_lock
 from sessions import Sessions
 from settings import Settings, load_settings
 from tokens import Tokens
@@ -65,7 +66,41 @@ exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""
     database = Database(settings.database_url)
-    tokens = Tokens(
+    tokens = create_tokens(settings, clock)
+    revocations = create_revocations(settings, database, clock)
+    sessions = Sessions(database, tokens, revocations, settings.refresh_grace_seconds, clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
+        async with AsyncExitStack() as stack:
+            if database.is_sqlite:
+                stack.enter_context(server_lock(database.url.database, settings.workers == 1))
+            await stack.enter_async_context(database)
+            await schema.check(database)
+            await revocations.load()
+            polling = asyncio.create_task(revocations.poll_regularly())
+            stack.callback(polling.cancel)
+            purging = asyncio.create_task(
+                purge_regularly(database, settings.leeway_seconds, PURGE_SECONDS, clock)
+            )
+            stack.callback(purging.cancel)
+            yield {"database": database, "sessions": sessions}
+
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(AuthenticationMiddleware, backend=BearerBackend(tokens, revocations))
+        ],
+        exception_handlers=exception_handlers,
+        lifespan=lifespan,
+    )
+    # A redirect to a path with or without a slash would go to whatever Host the caller named.
+    app.router.redirect_slashes = False
+    return app
+
+
+def create_tokens(settings: Settings, clock: Callable[[], float]) -> Tokens:
+    return Tokens(
         [settings.secret_key, *settings.secret_key_fallbacks],
         issuer=settings.token_issuer,
         audience=settings.token_audience,
@@ -74,30 +109,19 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> St
         leeway_seconds=settings.leeway_seconds,
         clock=clock,
     )
-    sessions = Sessions(database, tokens, settings.refresh_grace_seconds, clock)
-    backend = BearerBackend(tokens, is_ended=partial(store.is_ended, database))
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
-        async with database:
-            await store.ping(database)
-            purging = asyncio.create_task(
-                purge_regularly(database, settings.leeway_seconds, PURGE_SECONDS, clock)
-            )
-            try:
-                yield {"database": database, "sessions": sessions}
-            finally:
-                purging.cancel()
 
-    app = Starlette(
-        routes=routes,
-        middleware=[Middleware(AuthenticationMiddleware, backend=backend)],
-        exception_handlers=exception_handlers,
-        lifespan=lifespan,
+def create_revocations(
+    settings: Settings, database: Database, clock: Callable[[], float]
+) -> Revocations:
+    return Revocations(
+        database,
+        token_seconds=settings.access_token_seconds + settings.leeway_seconds,
+        poll_seconds=settings.revocation_poll_seconds,
+        max_age_seconds=settings.revocation_max_age_seconds,
+        is_shared=settings.workers > 1 or not database.is_sqlite,
+        clock=clock,
     )
-    # A redirect to a path with or without a slash would go to whatever Host the caller named.
-    app.router.redirect_slashes = False
-    return app
 
 
 def app_from_environment() -> Starlette:

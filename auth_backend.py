@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from claims import Claims
 from errors import InvalidRequest, InvalidToken, MissingToken, Refusal
+from revocations import Revocations
 from tokens import ACCESS, Tokens
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
@@ -58,17 +59,15 @@ class Stranger(BaseUser):
 
 
 class BearerBackend(AuthenticationBackend):
-    """`is_ended` answers whether a token that verifies was revoked since."""
-
-    def __init__(self, tokens: Tokens, is_ended: Callable[[Claims], Awaitable[bool]]) -> None:
+    def __init__(self, tokens: Tokens, revocations: Revocations) -> None:
         self._tokens = tokens
-        self._is_ended = is_ended
+        self._revocations = revocations
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
         try:
             token = extract_bearer(conn.headers.getlist("authorization"))
             claims = self._tokens.verify(ACCESS, token)
-            if await self._is_ended(claims):
+            if await self._revocations.is_ended(claims):
                 raise InvalidToken("ended session")
         except Refusal as refusal:
             return AuthCredentials(), Stranger(refusal)

@@ -10,7 +10,7 @@ CHALLENGE = 'Bearer realm="auth-api"'
 class Refusal(Exception):
     """A request that is not granted. `error` is the code that clients may build on.
 
-    `reason` tells the operator more than the client may know; it goes to the log alone.
+    `reason` tells the operator more than the client may know, and is never part of an answer.
     `fields` names the parts of a payload that are at fault.
     """
 

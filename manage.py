@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 import click
@@ -13,11 +13,13 @@ import purging
 import registry
 import schema
 from client_keys import new_client_id, new_client_key
-from database import FAULTS, Database
+from database import FAULTS, Database, explain
 from errors import TemporarilyUnavailable
-from settings import Settings, SettingsError, load_settings
+from settings import MAX_SESSION_SECONDS, Settings, SettingsError, load_settings
+from tables import SCHEMA_REVISION
 
 T = TypeVar("T")
+Action = Callable[[Database, Settings], Coroutine[None, None, T]]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
@@ -27,24 +29,32 @@ class Failure(click.ClickException):
     exit_code = 2
 
 
-def run(action: Callable[[Database, Settings], Awaitable[T]]) -> T:
-    """Run `action` on the database that the settings name."""
+def run(action: Action[T], create: bool = False) -> T:
+    """Run `action` on the database that the settings name, once it is connected.
 
-    async def on_database(settings: Settings) -> T:
-        await schema.prepare(settings.database_url)
-        async with Database(settings.database_url) as database:
+    With `create`, a SQLite file is made where there is none.
+    """
+
+    async def on_database(database: Database, settings: Settings) -> T:
+        await schema.prepare(database, create)
+        async with database:
             return await action(database, settings)
 
+    return _tell_faults(on_database)
+
+
+def _tell_faults(action: Action[T]) -> T:
     try:
-        return asyncio.run(on_database(load_settings()))
-    except SettingsError as error:
+        settings = load_settings()
+        return asyncio.run(action(Database(settings.database_url), settings))
+    except (SettingsError, schema.SchemaError) as error:
         raise Failure(str(error)) from None
     except (TemporarilyUnavailable, *FAULTS) as fault:
-        raise Failure(f"The database cannot be asked: {fault}") from None
+        raise Failure(explain(fault)) from None
 
 
 async def _find_client(database: Database, name_or_id: str) -> Record:
-    client = await registry.find_named(database, name_or_id)
+    client = await registry.find_named(database, name_or_id) if name_or_id.isprintable() else None
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
     return client
@@ -67,7 +77,7 @@ def create_client(name: str, as_json: bool) -> None:
     async def create(database: Database, settings: Settings) -> bool:
         return await registry.create_client(database, client_id, name, key, int(time.time()))
 
-    if not run(create):
+    if not run(create, create=True):
         raise Failure(f"There is a client {name!r} already; choose another name.")
     if as_json:
         report = {"user_id": client_id, "client_key": key.text, "key_id": key.id}
@@ -104,8 +114,11 @@ def disable_client(client: str) -> None:
     async def disable(database: Database, settings: Settings) -> Record:
         row = await _find_client(database, client)
         now = time.time()
-        expires_at = int(now) + settings.refresh_token_seconds
+        # Not the sessions' setting, which the server may have been given elsewhere.
+        expires_at = int(now) + MAX_SESSION_SECONDS
         await registry.disable_client(database, row["id"], now, expires_at)
+        # Every worker's copy is younger than this, so that what is said next is true.
+        await asyncio.sleep(settings.revocation_max_age_seconds)
         return row
 
     click.echo(f"Disabled {run(disable)['name']!r}; its sessions are ended.")
@@ -122,6 +135,17 @@ def enable_client(client: str) -> None:
         return row
 
     click.echo(f"Enabled {run(enable)['name']!r}.")
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the schema of this version; safe while others do the same."""
+
+    async def upgrade(database: Database, settings: Settings) -> None:
+        await schema.upgrade(database)
+
+    _tell_faults(upgrade)
+    click.echo(f"The schema is at revision {SCHEMA_REVISION}.")
 
 
 @cli.command()

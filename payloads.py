@@ -6,9 +6,10 @@ from typing import Any
 import orjson
 from marshmallow import Schema, ValidationError
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
@@ -51,10 +52,13 @@ async def read_payload(request: Request[Any], schema: Schema) -> dict[str, Any]:
 
 async def _read_body(request: Request[Any]) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise ContentTooLarge
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise ContentTooLarge
+    except ClientDisconnect:  # nobody reads the answer, but it is no fault of ours
+        raise InvalidRequest("a body that breaks off") from None
     return bytes(body)
 
 
@@ -68,7 +72,8 @@ async def _parse(headers: Headers, body: bytes) -> object:
             return await _parse_form(FormParser(headers, _once(body), **limits).parse)
         case "multipart/form-data":
             # The parser takes a form that breaks off for a whole one, with fewer fields.
-            if not body.rstrip().endswith(b"--"):
+            boundary = parse_options_header(headers["content-type"])[1].get(b"boundary", b"")
+            if not body.rstrip().endswith(b"--" + boundary + b"--"):
                 raise InvalidRequest("a form that breaks off")
             limits = {"max_files": 0, "max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
             return await _parse_form(MultiPartParser(headers, _once(body), **limits).parse)
@@ -86,7 +91,8 @@ def _parse_json(body: bytes) -> object:
 async def _parse_form(parse: Callable[[], Awaitable[FormData]]) -> dict[str, Any]:
     try:
         form = await parse()
-    except (MultiPartException, FormParserError):
+    except (MultiPartException, FormParserError, ValueError):
+        # A ValueError comes from a charset of the caller's: there are codecs that always fail.
         raise InvalidRequest("not a form") from None
     # RFC 6749, 3.2: parameters must not be included more than once.
     if len(form.multi_items()) != len(form):

@@ -1,6 +1,7 @@
 """Deletes the rows whose time is over, in small batches, so that nobody waits for it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ async def purge(database: Database, now: float, leeway_seconds: float, batch: in
 
     A token counts until its `exp` and the leeway are over on the slowest clock.
     """
-    before = now - leeway_seconds - MARGIN_SECONDS
+    before = math.ceil(now - leeway_seconds - MARGIN_SECONDS)
     total = deleted = await store.purge(database, before, batch)
     while deleted == batch:
         deleted = await store.purge(database, before, batch)

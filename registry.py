@@ -2,8 +2,8 @@
 
 import math
 
+import sqlalchemy as sa
 from databases.interfaces import Record
-from sqlalchemy import bindparam, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from claims import Claims
@@ -12,7 +12,7 @@ from database import Database
 from store import end_all_sessions
 from tables import client_keys, clients
 
-FIND_CLIENT = select(clients).where(clients.c.id == bindparam("sub"))
+FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
 
 
 async def find_client(database: Database, client_id: str) -> Record | None:
@@ -20,9 +20,9 @@ async def find_client(database: Database, client_id: str) -> Record | None:
 
 
 FIND_NAMED = (
-    select(clients)
-    .where(or_(clients.c.id == bindparam("text"), clients.c.name == bindparam("text")))
-    .order_by(case((clients.c.id == bindparam("text"), 0), else_=1))
+    sa.select(clients)
+    .where(sa.or_(clients.c.id == sa.bindparam("text"), clients.c.name == sa.bindparam("text")))
+    .order_by(clients.c.id != sa.bindparam("text"))  # an id comes before a name
     .limit(1)
 )
 
@@ -31,7 +31,7 @@ async def find_named(database: Database, name_or_id: str) -> Record | None:
     return await database.fetch_one(FIND_NAMED, {"text": name_or_id})
 
 
-LIST_CLIENTS = select(clients).order_by(clients.c.created_at, clients.c.name)
+LIST_CLIENTS = sa.select(clients).order_by(clients.c.created_at, clients.c.name)
 
 
 async def list_clients(database: Database) -> list[Record]:
@@ -48,11 +48,14 @@ async def create_client(
     """False, and nothing is changed, if the name is taken."""
     unset = {"scopes": "", "disabled_at": None}
     client = {"id": client_id, "name": name, "created_at": now} | unset
-    async with database.transaction():
-        created = await database.fetch_one(ADD_CLIENT, client) is not None
-        if created:
+
+    async def create() -> bool:
+        is_new = await database.fetch_one(ADD_CLIENT, client) is not None
+        if is_new:
             await _add_key(database, client_id, key, now)
-    return created
+        return is_new
+
+    return await database.atomically(create)
 
 
 async def _add_key(database: Database, client_id: str, key: ClientKey, now: int) -> None:
@@ -62,25 +65,28 @@ async def _add_key(database: Database, client_id: str, key: ClientKey, now: int)
 
 
 DISABLE = (
-    update(clients)
-    .where(clients.c.id == bindparam("sub"))
-    .values(disabled_at=func.coalesce(clients.c.disabled_at, bindparam("now")))
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(disabled_at=sa.func.coalesce(clients.c.disabled_at, sa.bindparam("now")))
     .returning(clients.c.id)
 )
 
 
 async def disable_client(database: Database, client_id: str, now: float, expires_at: int) -> None:
     """Let the client in no more, and end every session that it has."""
-    # A token that is no token: no row ends it, and its epoch is later than any.
-    operator = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
-    async with database.transaction():
+    # Asked as by a token that nothing has ended: no row has its ids, no epoch is later.
+    undying = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
+
+    async def disable() -> None:
         await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
-        await end_all_sessions(database, operator, "disabled", now, expires_at)
+        await end_all_sessions(database, undying, "disabled", now, expires_at)
+
+    await database.atomically(disable)
 
 
 ENABLE = (
-    update(clients)
-    .where(clients.c.id == bindparam("sub"))
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
     .values(disabled_at=None)
     .returning(clients.c.id)
 )

@@ -1,14 +1,100 @@
-"""Brings the database to the schema that the service needs."""
+"""Brings the database to the schema that this version of the service needs."""
 
-from databases import DatabaseURL
+import os
+from pathlib import Path
 
-import store
+import aiosqlite
+from sqlalchemy import Connection
+
 from database import Database
+from postgres_backend import connect_alone
 from sqlite_backend import create_file
+from tables import SCHEMA_REVISION
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+OTHER_SCHEMA = f"The schema of the database is not revision {SCHEMA_REVISION}."
+
+# Each of two nodes that upgrade at once begins with this, and so waits for the other.
+_TAKE_TURNS = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(1635087464)",
+}
+_HAS_REVISION = {
+    "sqlite": "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'",
+    "postgresql": "SELECT count(to_regclass('alembic_version'))",
+}
 
 
-async def prepare(database_url: str) -> None:
-    """Make the file and the tables that are missing; what is there stays as it is."""
-    create_file(DatabaseURL(database_url).database)
-    async with Database(database_url) as database:
-        await store.create_tables(database)
+class SchemaError(Exception):
+    """There is no database, or one with another schema than this version of the service has."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault} `python manage.py migrate` makes what is needed.")
+
+
+async def prepare(database: Database, create: bool = False) -> None:
+    """Before a start. A SQLite file is upgraded if need be; a PostgreSQL must be current.
+
+    With `create`, a SQLite file is made where there is none. That is never done unasked: a file
+    that was lost holds the revocations, and a new one would let the revoked in again.
+    Raises `SchemaError`, and what the drivers raise where the database cannot be asked.
+    """
+    if database.is_sqlite and not os.path.exists(database.url.database):
+        if not create:
+            raise SchemaError(f"There is no database {database.url.database}.")
+        create_file(database.url.database)
+    async with database:
+        is_current = await _is_current(database)
+    if not is_current:
+        if not database.is_sqlite:
+            raise SchemaError(OTHER_SCHEMA)
+        await upgrade(database)
+
+
+async def check(database: Database) -> None:
+    """Raises `SchemaError` unless the connected database has the schema that we need."""
+    if not await _is_current(database):
+        raise SchemaError(OTHER_SCHEMA)
+
+
+async def _is_current(database: Database) -> bool:
+    if not await database.fetch_val(_HAS_REVISION[database.url.dialect]):
+        return False
+    revision = await database.fetch_val("SELECT version_num FROM alembic_version")
+    return bool(revision == SCHEMA_REVISION)
+
+
+async def upgrade(database: Database) -> None:
+    """Run the revisions that are missing, all or none; `database` need not be connected."""
+    # Alembic and the engine are imported here since a start with a current schema needs neither.
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    url, dialect = database.url, database.url.dialect
+    if database.is_sqlite:
+        if not os.path.exists(url.database):
+            create_file(url.database)
+        engine = create_async_engine(
+            "sqlite+aiosqlite://",
+            async_creator=lambda: aiosqlite.connect(url.database, isolation_level=None),
+            poolclass=NullPool,
+        )
+    else:
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=lambda: connect_alone(url),
+            poolclass=NullPool,
+        )
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(_TAKE_TURNS[dialect])
+        await connection.run_sync(_run_revisions)
+
+
+def _run_revisions(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")

@@ -1,45 +1,72 @@
-"""Starts the server: settings, logging, the schema, and then uvicorn with its workers."""
+"""Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
 import logging
 import sys
+from socket import socket
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 import development
 import schema
-from database import Database
+from database import FAULTS, Database, explain
+from errors import TemporarilyUnavailable
+from server_lock import AlreadyServed, server_lock
 from settings import Settings, SettingsError, load_settings
 
-
-def configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    for name in ("databases", "aiosqlite"):
-        # At their lower levels these log the values of queries: digests and token ids.
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-async def prepare(settings: Settings) -> None:
-    """Before the first worker starts: the schema, and in development the demo client."""
-    await schema.prepare(settings.database_url)
-    if settings.is_development:
-        async with Database(settings.database_url) as database:
-            client_key = await development.register_demo_client(database)
-        if client_key:
-            print(development.welcome(client_key, settings.host, settings.port), flush=True)
+STOP_SECONDS = 6
+"""How long a stop waits for the requests in flight."""
 
 
 def main() -> None:
+    """Serve until a signal. Exits with 2 if it cannot start, and says in a line why."""
     try:
         settings = load_settings()
         development.with_secret(settings)
-    except SettingsError as error:
+        configure_logging(settings.log_level)
+        config = configure_server(settings)
+        # First, since a port in use must not cost a newcomer the key that is shown once.
+        listener = config.bind_socket()
+        asyncio.run(prepare(settings, listener.getsockname()[1]))
+    except (SettingsError, schema.SchemaError, AlreadyServed) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    asyncio.run(prepare(settings))
-    uvicorn.run(
+    except (TemporarilyUnavailable, *FAULTS) as fault:
+        print(explain(fault), file=sys.stderr)
+        sys.exit(2)
+    serve(config, listener)
+
+
+async def prepare(settings: Settings, port: int) -> None:
+    """Before the first worker starts: the schema, and in development the demo client."""
+    database = Database(settings.database_url)
+    await schema.prepare(database, create=settings.is_development)
+    if database.is_sqlite:
+        with server_lock(database.url.database, alone=settings.workers == 1):
+            pass  # each worker takes it for good; here it makes one clear line of a conflict
+    if settings.is_development:
+        async with database:
+            client_key = await development.register_demo_client(database)
+        if client_key:
+            print(development.welcome(client_key, settings.host, port), flush=True)
+
+
+def serve(config: uvicorn.Config, listener: socket) -> None:
+    """Raises `SystemExit` if the server or a worker failed to start."""
+    if config.workers == 1:
+        uvicorn.Server(config).run([listener])
+        return
+    supervisor = Multiprocess(config, [listener])
+    supervisor.run()
+    # The supervisor stops when a worker cannot start, as if it had been asked to.
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+def configure_server(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         "app:app_from_environment",
         factory=True,
         host=settings.host,
@@ -50,4 +77,14 @@ def main() -> None:
         access_log=False,  # it would log tokens that callers put into a query
         server_header=False,
         proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
+
+
+def configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for name in ("databases", "aiosqlite"):
+        # At their lower levels these log the values of queries: digests and token ids.
+        logging.getLogger(name).setLevel(logging.WARNING)

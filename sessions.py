@@ -10,6 +10,7 @@ from claims import Claims, new_id
 from client_keys import digest_of, is_well_formed
 from database import Database
 from errors import InvalidClient, InvalidGrant, InvalidToken
+from revocations import Revocations
 from tokens import ACCESS, REFRESH, Tokens
 
 logger = logging.getLogger("auth.sessions")
@@ -33,11 +34,13 @@ class Sessions:
         self,
         database: Database,
         tokens: Tokens,
+        revocations: Revocations,
         grace_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._tokens = tokens
+        self._revocations = revocations
         self._grace_seconds = grace_seconds
         self._clock = clock
 
@@ -63,7 +66,8 @@ class Sessions:
                 epoch=login["epoch"],
                 iat=iat,
                 exp=iat + self._tokens.refresh_seconds,
-            )
+            ),
+            iat,
         )
 
     async def refresh(self, refresh_token: str) -> TokenPair:
@@ -84,7 +88,9 @@ class Sessions:
         spent_at = now
         if not await store.spend(self._database, claims, now):
             spent_at = await self._spent_before(claims, now)
-        return self._pair(claims.successor(iat=int(spent_at)))
+        # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
+        # live longer than a session does.
+        return self._pair(claims.successor(iat=max(claims.iat, int(spent_at))), int(now))
 
     async def _spent_before(self, claims: Claims, now: float) -> float:
         spent = await store.find_spent(self._database, claims, now)
@@ -113,21 +119,29 @@ class Sessions:
             await self._end_all(claims, now)
         except InvalidToken:
             # A repeat is told by its epoch, which is past already.
-            if await store.find_epoch(self._database, claims.sub) <= claims.epoch:
+            epoch = await store.find_epoch(self._database, claims.sub)
+            if epoch <= claims.epoch:
                 raise
+            await self._revocations.announce(claims.sub, epoch)
 
     async def _end(self, claims: Claims, reason: str, now: float) -> None:
-        expires_at = int(now) + self._tokens.refresh_seconds
+        expires_at = self._end_of_sessions(claims, now)
         await store.end_session(self._database, claims.sid, reason, now, expires_at)
+        await self._revocations.announce(claims.sid, now)
 
     async def _end_all(self, claims: Claims, now: float) -> None:
-        expires_at = int(now) + self._tokens.refresh_seconds
-        if not await store.end_all_sessions(self._database, claims, "everywhere", now, expires_at):
+        expires_at = self._end_of_sessions(claims, now)
+        epoch = await store.end_all_sessions(self._database, claims, "everywhere", now, expires_at)
+        if epoch is None:
             raise InvalidToken("ended session")
+        await self._revocations.announce(claims.sub, epoch)
 
-    def _pair(self, refresh: Claims) -> TokenPair:
+    def _end_of_sessions(self, claims: Claims, now: float) -> int:
+        """When whatever began by now is over; the token may come from a clock that is ahead."""
+        return max(int(now), claims.iat) + self._tokens.refresh_seconds
+
+    def _pair(self, refresh: Claims, now: int) -> TokenPair:
         """Both tokens; neither outlives the session, which ends with the refresh token."""
-        now = int(self._clock())
         exp = min(now + self._tokens.access_seconds, refresh.exp)
         access = replace(refresh, jti=new_id(), iat=now, exp=exp)
         return TokenPair(

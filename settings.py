@@ -19,6 +19,9 @@ from marshmallow import (
 )
 
 EMBEDDED_DATABASE = "sqlite:///auth.db"
+OPTIONS = {"host", "max_size", "min_size", "ssl"}
+"""What `databases` honours in a PostgreSQL URL; it drops anything else without a word."""
+MAX_SESSION_SECONDS = 31_536_000
 SECRET_BYTES = 32
 """RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
 
@@ -43,6 +46,8 @@ class Settings:
     leeway_seconds: float
     token_issuer: str
     token_audience: str
+    revocation_poll_seconds: float
+    revocation_max_age_seconds: float
     log_level: str
 
     @property
@@ -52,16 +57,29 @@ class Settings:
 
 
 def _long_enough(secret: str) -> None:
-    if len(secret.encode()) < SECRET_BYTES:
+    if len(os.fsencode(secret)) < SECRET_BYTES:
         raise ValidationError(
             f"A secret needs {SECRET_BYTES} bytes or more; make one with `openssl rand -hex 32`."
         )
 
 
+def _printable(text: str) -> None:
+    if not text.isprintable():
+        raise ValidationError("Must be printable text.")
+
+
 def _served_database(url: str) -> None:
     parts = DatabaseURL(url)
-    if parts.scheme != "sqlite" or parts.database in ("", ":memory:") or parts.options:
-        raise ValidationError("Must name a file, without options, like sqlite:///auth.db.")
+    try:
+        is_file = parts.scheme == "sqlite" and parts.database not in ("", ":memory:")
+    except ValueError:
+        raise ValidationError("Is no URL.") from None
+    is_server = parts.scheme == "postgresql" and parts.database
+    if not ((is_file and not parts.options) or (is_server and parts.options.keys() <= OPTIONS)):
+        raise ValidationError(
+            "Must look like sqlite:///auth.db, or like postgresql://user:password@host/database, "
+            f"there with no other options than {', '.join(sorted(OPTIONS))}."
+        )
 
 
 class Secrets(fields.Field[tuple[str, ...]]):
@@ -83,23 +101,27 @@ class SettingsSchema(Schema):
     secret_key = fields.String(load_default="", validate=_long_enough)
     secret_key_fallbacks = Secrets(load_default=())
     database_url = fields.String(load_default=EMBEDDED_DATABASE, validate=_served_database)
-    host = fields.String(load_default="127.0.0.1")
+    host = fields.String(load_default="127.0.0.1", validate=validate.Length(max=253))
     port = fields.Integer(load_default=8000, validate=validate.Range(0, 65535))
     workers = fields.Integer(load_default=1, validate=validate.Range(1, 64))
     access_token_seconds = fields.Integer(load_default=900, validate=validate.Range(1, 86_400))
     refresh_token_seconds = fields.Integer(
-        load_default=604_800, validate=validate.Range(1, 31_536_000)
+        load_default=604_800, validate=validate.Range(1, MAX_SESSION_SECONDS)
     )
     refresh_grace_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
     leeway_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
     token_issuer = fields.String(load_default="auth-api")
     token_audience = fields.String(load_default="auth-api")
+    revocation_poll_seconds = fields.Float(load_default=0.1, validate=validate.Range(0.01, 60))
+    revocation_max_age_seconds = fields.Float(load_default=0.5, validate=validate.Range(0, 60))
     log_level = fields.String(
         load_default="info", validate=validate.OneOf(["debug", "info", "warning", "error"])
     )
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         field_obj.data_key = field_name.upper()
+        if isinstance(field_obj, fields.String):
+            field_obj.validators.append(_printable)
 
     @validates_schema(skip_on_field_errors=False)
     def _needs_a_secret(self, data: dict[str, Any], **kwargs: object) -> None:
@@ -117,15 +139,26 @@ class SettingsSchema(Schema):
         return Settings(**data)
 
 
+def _read_file(path: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(path)
+    except (OSError, ValueError) as fault:
+        raise SettingsError(f"{path} cannot be read: {fault}") from None
+
+
+def _set(environ: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if value}
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read `environ`; by default `.env` in the current folder, overruled by the environment.
 
     An empty value counts as unset. Raises `SettingsError` with a line for each fault.
     """
     if environ is None:
-        environ = {k: v or "" for k, v in dotenv_values(Path(".env")).items()} | dict(os.environ)
+        environ = _set(_read_file(Path(".env"))) | _set(os.environ)
     try:
-        settings: Settings = SettingsSchema().load({k: v for k, v in environ.items() if v})
+        settings: Settings = SettingsSchema().load(_set(environ))
     except ValidationError as error:
         faults = error.messages_dict.items()
         lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(faults)]

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -15,21 +14,15 @@ from databases import DatabaseURL
 from databases.backends.common.records import Record
 from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.selectable import SelectBase
 
 from sqlite_writer import PRAGMAS, Query, Rows, Writer
+from statements import Bound, Compiler
 
+FAULTS = (sqlite3.Error, OSError)
+"""What is raised when the database cannot be asked."""
 READERS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A constant statement with the values of one call, so that it is compiled only once."""
-
-    statement: ClauseElement
-    values: dict[str, Any]
 
 
 class SQLiteBackend(DatabaseBackend):
@@ -41,8 +34,7 @@ class SQLiteBackend(DatabaseBackend):
     def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
         self._path = url.database
         self._busy_seconds = busy_seconds
-        self._dialect = pysqlite.dialect(paramstyle="qmark")
-        self._compiled: dict[ClauseElement, Compiled] = {}
+        self._compiler = Compiler(pysqlite.dialect(paramstyle="qmark"))
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         self._opened = AsyncExitStack()
 
@@ -52,6 +44,7 @@ class SQLiteBackend(DatabaseBackend):
         uri = f"file:{quote(self._path)}?mode=rw"
         async with AsyncExitStack() as stack:
             self._file = _identity(self._path)
+            self._readers = asyncio.LifoQueue()
             self.writer = await stack.enter_async_context(Writer(uri, self._busy_seconds))
             for _ in range(READERS):
                 reader = aiosqlite.connect(
@@ -69,22 +62,13 @@ class SQLiteBackend(DatabaseBackend):
 
     def record(self, row: sqlite3.Row) -> Record:
         """The library's row, without its column maps: SQLite's own row knows its names."""
-        return Record(row, (), self._dialect, ({}, {}, {}))
+        return Record(row, (), self._compiler.dialect, ({}, {}, {}))
 
     def compile(self, query: ClauseElement | Bound) -> Query:
-        if not isinstance(query, Bound):
-            return self._query(query, query.compile(dialect=self._dialect), {})
-        compiled = self._compiled.get(query.statement)
-        if compiled is None:
-            compiled = query.statement.compile(dialect=self._dialect)
-            self._compiled[query.statement] = compiled
-        return self._query(query.statement, compiled, query.values)
-
-    def _query(self, statement: ClauseElement, compiled: Compiled, values: dict[str, Any]) -> Query:
-        parameters = compiled.construct_params(values) or {}  # DDL has none
+        compiled, parameters = self._compiler.compile(query)
         names = getattr(compiled, "positiontup", None) or ()
         arguments = tuple(parameters[name] for name in names)
-        return Query(str(compiled), arguments, is_read=isinstance(statement, SelectBase))
+        return Query(str(compiled), arguments, isinstance(compiled.statement, SelectBase))
 
     async def ask(self, query: Query) -> Rows:
         """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
@@ -157,9 +141,9 @@ class SQLiteTransaction(TransactionBackend):
 
 
 def create_file(path: str) -> None:
-    """Make an empty database if there is no file; what is there stays as it is."""
+    """Make a database without tables; what is there stays as it is."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(PRAGMAS[0])
+        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -75,7 +75,7 @@ class Writer:
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             if done.cancelled():
                 continue
-            if isinstance(outcome, sqlite3.Error):
+            if isinstance(outcome, Exception):
                 done.set_exception(outcome)
             else:
                 done.set_result(outcome)
@@ -86,7 +86,7 @@ class Writer:
         try:
             await self.write_alone(Query("BEGIN IMMEDIATE"))
         except BaseException:
-            self._turn.release()
+            self._pass_turn()
             raise
 
     async def write_alone(self, query: Query) -> Rows:
@@ -98,8 +98,15 @@ class Writer:
         try:
             await self.write_alone(Query(verb))
         finally:
-            await self._run(self._connection.rollback)
-            self._turn.release()
+            self._pass_turn()
+
+    def _pass_turn(self) -> None:
+        """Roll back what is open, and then release the turn.
+
+        It waits for nothing, so that no cancellation comes between.
+        """
+        rolled_back = self._thread.submit(self._connection.rollback)
+        asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -123,22 +130,22 @@ def _execute(connection: sqlite3.Connection, query: Query) -> Rows:
 
 def _commit_together(
     connection: sqlite3.Connection, queries: list[Query]
-) -> list[Rows | sqlite3.Error]:
+) -> list[Rows | Exception]:
     """One transaction. A query that fails by itself does not fail its neighbours."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         outcomes = [_attempt(connection, query) for query in queries]
         connection.execute("COMMIT")
-    except sqlite3.Error as fault:
+    except Exception as fault:  # whatever it is, each caller must be told
         connection.rollback()
         return [fault for _ in queries]
     return outcomes
 
 
-def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | sqlite3.Error:
+def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | Exception:
     try:
         return _execute(connection, query)
-    except sqlite3.Error as fault:
+    except Exception as fault:  # a value that cannot be bound is not a `sqlite3.Error`
         # A full disk or an I/O error ends the whole transaction, the neighbours' queries with it.
         if not connection.in_transaction:
             raise

@@ -1,73 +1,67 @@
 """The questions of a session to the database: one coroutine and one constant statement for each."""
 
+from typing import Any
+
+import sqlalchemy as sa
 from databases.interfaces import Record
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Double,
-    String,
-    and_,
-    bindparam,
-    case,
-    cast,
-    delete,
-    exists,
-    func,
-    or_,
-    select,
-)
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from claims import Claims, successor_jti
+from commit_order import Horizon, NextCommit
 from database import Database
-from tables import client_keys, clients, metadata, revoked_jtis
+from tables import client_keys, clients, revoked_jtis
 
 EPOCH_STEP = 0.001
 """Seconds between two epochs of a client, should a clock stand still or go back."""
 
 
-def _is_ended(*ids: str) -> ColumnElement[bool]:
+def _is_ended(*ids: str) -> sa.ColumnElement[bool]:
     """A row ends one of these ids, or the client's epoch is later than the token's."""
     ended = revoked_jtis.alias("ended")
-    return exists().where(
-        or_(
-            ended.c.jti.in_([bindparam(name) for name in ids]),
-            and_(ended.c.jti == bindparam("sub"), ended.c.revoked_at > bindparam("epoch")),
+    return sa.exists().where(
+        sa.or_(
+            ended.c.jti.in_([sa.bindparam(name) for name in ids]),
+            sa.and_(ended.c.jti == sa.bindparam("sub"), ended.c.revoked_at > sa.bindparam("epoch")),
         )
     )
 
 
-_key_opens = and_(
+_key_opens = sa.and_(
     client_keys.c.client_id == clients.c.id,
     clients.c.disabled_at.is_(None),
     client_keys.c.revoked_at.is_(None),
-    or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > bindparam("now")),
+    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
 )
-_session_goes_on = and_(
-    clients.c.id == bindparam("sub"),
-    client_keys.c.id == bindparam("key_id"),
+_session_goes_on = sa.and_(
+    clients.c.id == sa.bindparam("sub"),
+    client_keys.c.id == sa.bindparam("key_id"),
     _key_opens,
     ~_is_ended("sid", "key_id"),
 )
-_new_row = select(  # the casts tell PostgreSQL what SQLite does not ask
-    cast(bindparam("row_jti"), String),
-    cast(bindparam("reason"), String),
-    cast(bindparam("now"), Double),
-    cast(bindparam("expires_at"), BigInteger),
-)
-_row_columns = ["jti", "reason", "revoked_at", "expires_at"]
+_row_columns = ["jti", "reason", "revoked_at", "expires_at", "commit_order"]
+
+
+def _row(commit_order: sa.ColumnElement[int]) -> sa.Select[Any]:
+    """A row to insert where a condition holds; PostgreSQL wants to be told the types."""
+    return sa.select(
+        sa.cast(sa.bindparam("row_jti"), sa.String),
+        sa.cast(sa.bindparam("reason"), sa.String),
+        sa.cast(sa.bindparam("now"), sa.Double),
+        sa.cast(sa.bindparam("expires_at"), sa.BigInteger),
+        commit_order,
+    )
+
 
 _epochs = revoked_jtis.alias("epochs")
 FIND_LOGIN = (
-    select(
+    sa.select(
         clients.c.id,
         clients.c.scopes,
         client_keys.c.id.label("key_id"),
-        func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
+        sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
     )
     .select_from(client_keys.join(clients).outerjoin(_epochs, _epochs.c.jti == clients.c.id))
-    .where(client_keys.c.digest == bindparam("digest"), _key_opens)
+    .where(client_keys.c.digest == sa.bindparam("digest"), _key_opens)
 )
 
 
@@ -76,7 +70,7 @@ async def find_login(database: Database, digest: str, now: float) -> Record | No
     return await database.fetch_one(FIND_LOGIN, {"digest": digest, "now": now})
 
 
-IS_ENDED = select(_is_ended("jti", "sid", "key_id"))
+IS_ENDED = sa.select(_is_ended("jti", "sid", "key_id"))
 
 
 async def is_ended(database: Database, claims: Claims) -> bool:
@@ -86,7 +80,7 @@ async def is_ended(database: Database, claims: Claims) -> bool:
 
 SPEND = (
     insert(revoked_jtis)
-    .from_select(_row_columns, _new_row.where(_session_goes_on))
+    .from_select(_row_columns, _row(sa.cast(sa.null(), sa.BigInteger)).where(_session_goes_on))
     .on_conflict_do_nothing()
     .returning(revoked_jtis.c.jti)
 )
@@ -99,11 +93,13 @@ async def spend(database: Database, claims: Claims, now: float) -> bool:
 
 
 _successors = revoked_jtis.alias("successors")
-FIND_SPENT = select(
+FIND_SPENT = sa.select(
     revoked_jtis.c.revoked_at,
-    exists().where(_successors.c.jti == bindparam("successor_jti")).label("successor_is_spent"),
-    exists().where(_session_goes_on).label("session_goes_on"),
-).where(revoked_jtis.c.jti == bindparam("jti"))
+    sa.exists()
+    .where(_successors.c.jti == sa.bindparam("successor_jti"))
+    .label("successor_is_spent"),
+    sa.exists().where(_session_goes_on).label("session_goes_on"),
+).where(revoked_jtis.c.jti == sa.bindparam("jti"))
 
 
 async def find_spent(database: Database, claims: Claims, now: float) -> Record | None:
@@ -113,32 +109,39 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Record |
     return await database.fetch_one(FIND_SPENT, claims.as_dict() | values)
 
 
-END = insert(revoked_jtis).on_conflict_do_nothing().returning(revoked_jtis.c.jti)
+END = (
+    insert(revoked_jtis)
+    .from_select(_row_columns, _row(NextCommit()).where(sa.true()))
+    .on_conflict_do_nothing()
+    .returning(revoked_jtis.c.jti)
+)
 
 
 async def end_session(
     database: Database, sid: str, reason: str, now: float, expires_at: int
 ) -> None:
     """End every token with this `sid`; to end it again changes nothing."""
-    row = {"jti": sid, "reason": reason, "revoked_at": now, "expires_at": expires_at}
+    row = {"row_jti": sid, "reason": reason, "now": now, "expires_at": expires_at}
     await database.fetch_one(END, row)
+
+
+def _greater(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((one > other, one), else_=other)
 
 
 _excluded = insert(revoked_jtis).excluded
 END_ALL = (
     insert(revoked_jtis)
-    .from_select(_row_columns, _new_row.where(~_is_ended("jti", "sid", "key_id")))
+    .from_select(_row_columns, _row(NextCommit()).where(~_is_ended("jti", "sid", "key_id")))
     .on_conflict_do_update(
         index_elements=[revoked_jtis.c.jti],
         set_={
             "reason": _excluded.reason,
-            "expires_at": _excluded.expires_at,
-            "revoked_at": case(
-                (_excluded.revoked_at > revoked_jtis.c.revoked_at, _excluded.revoked_at),
-                else_=revoked_jtis.c.revoked_at + EPOCH_STEP,
-            ),
+            "expires_at": _greater(_excluded.expires_at, revoked_jtis.c.expires_at),
+            "commit_order": _excluded.commit_order,
+            "revoked_at": _greater(_excluded.revoked_at, revoked_jtis.c.revoked_at + EPOCH_STEP),
         },
-        where=revoked_jtis.c.revoked_at <= bindparam("epoch"),
+        where=revoked_jtis.c.revoked_at <= sa.bindparam("epoch"),
     )
     .returning(revoked_jtis.c.revoked_at)
 )
@@ -146,13 +149,42 @@ END_ALL = (
 
 async def end_all_sessions(
     database: Database, asked_by: Claims, reason: str, now: float, expires_at: int
-) -> bool:
-    """Begin a new epoch of the client `asked_by.sub`; False if the token that asks is dead."""
+) -> float | None:
+    """Begin a new epoch of the client `asked_by.sub`; None if the token that asks is dead."""
     values = {"row_jti": asked_by.sub, "reason": reason, "now": now, "expires_at": expires_at}
-    return await database.fetch_one(END_ALL, asked_by.as_dict() | values) is not None
+    epoch: float | None = await database.fetch_val(END_ALL, asked_by.as_dict() | values)
+    return epoch
 
 
-FIND_EPOCH = select(revoked_jtis.c.revoked_at).where(revoked_jtis.c.jti == bindparam("sub"))
+_horizon = sa.select(Horizon().label("horizon")).subquery()
+LOAD = sa.select(_horizon.c.horizon, revoked_jtis.c.jti, revoked_jtis.c.revoked_at).select_from(
+    _horizon.outerjoin(
+        revoked_jtis,
+        sa.and_(
+            revoked_jtis.c.commit_order.is_not(None),
+            revoked_jtis.c.revoked_at > sa.bindparam("after"),
+        ),
+    )
+)
+POLL = sa.select(_horizon.c.horizon, revoked_jtis.c.jti, revoked_jtis.c.revoked_at).select_from(
+    _horizon.outerjoin(revoked_jtis, revoked_jtis.c.commit_order >= sa.bindparam("since"))
+)
+
+
+async def load_ended(database: Database, after: float) -> list[Record]:
+    """The `jti` and `revoked_at` of what ends access tokens and was written since `after`.
+
+    The `horizon` in each row, of which there is one at least, is where `poll_ended` goes on.
+    """
+    return await database.fetch_all(LOAD, {"after": after})
+
+
+async def poll_ended(database: Database, since: int) -> list[Record]:
+    """Like `load_ended`: all that was committed since the horizon of an earlier call."""
+    return await database.fetch_all(POLL, {"since": since})
+
+
+FIND_EPOCH = sa.select(revoked_jtis.c.revoked_at).where(revoked_jtis.c.jti == sa.bindparam("sub"))
 
 
 async def find_epoch(database: Database, client_id: str) -> float:
@@ -161,34 +193,26 @@ async def find_epoch(database: Database, client_id: str) -> float:
 
 
 PURGE = (
-    delete(revoked_jtis)
+    sa.delete(revoked_jtis)
     .where(
         revoked_jtis.c.jti.in_(
-            select(revoked_jtis.c.jti)
-            .where(revoked_jtis.c.expires_at < bindparam("before"))
-            .limit(bindparam("batch"))
+            sa.select(revoked_jtis.c.jti)
+            .where(revoked_jtis.c.expires_at < sa.bindparam("before"))
+            .limit(sa.bindparam("batch"))
         )
     )
     .returning(revoked_jtis.c.jti)
 )
 
 
-async def purge(database: Database, before: float, batch: int) -> int:
+async def purge(database: Database, before: int, batch: int) -> int:
     """Delete at most `batch` rows whose `expires_at` is earlier than `before`; tell how many."""
     return len(await database.fetch_all(PURGE, {"before": before, "batch": batch}))
 
 
-PING = select(clients.c.id).limit(1)
+PING = sa.select(clients.c.id).limit(1)
 
 
 async def ping(database: Database) -> None:
     """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
     await database.fetch_one(PING)
-
-
-async def create_tables(database: Database) -> None:
-    """Make what is missing; what is there is left as it is."""
-    for table in metadata.sorted_tables:
-        await database.fetch_all(CreateTable(table, if_not_exists=True))
-        for index in sorted(table.indexes, key=lambda index: index.name or ""):
-            await database.fetch_all(CreateIndex(index, if_not_exists=True))

@@ -2,6 +2,9 @@
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, MetaData, String, Table
 
+SCHEMA_REVISION = "0001"
+"""The newest revision in `migrations/`, which makes these tables."""
+
 metadata = MetaData()
 
 clients = Table(
@@ -30,11 +33,17 @@ revoked_jtis = Table(
     # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
     # or a client's, which ends every session that began in an epoch before `revoked_at`.
     # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing.
+    # `commit_order` is empty for a spent refresh token, which no access token is judged by.
     "revoked_jtis",
     metadata,
     Column("jti", String(32), primary_key=True),
     Column("reason", String(20), nullable=False),
     Column("revoked_at", Double, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("commit_order", BigInteger),
     Index("ix_revoked_jtis_expires_at", "expires_at"),
 )
+for name in ("commit_order", "revoked_at"):
+    column = revoked_jtis.c[name]
+    in_copies = revoked_jtis.c.commit_order.is_not(None)
+    Index(f"ix_revoked_jtis_{name}", column, sqlite_where=in_copies, postgresql_where=in_copies)

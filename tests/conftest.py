@@ -15,6 +15,7 @@ from app import create_app
 from client_keys import new_client_id, new_client_key
 from database import Database
 from settings import Settings, load_settings
+from tests.postgres import Postgres, run_postgres
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
@@ -53,9 +54,32 @@ def database_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(database_file: Path) -> Settings:
-    settings = load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"})
-    asyncio.run(schema.prepare(settings.database_url))
+def max_age() -> float:
+    """How old a copy of the revocations may be; with 0, every request asks the database."""
+    return 60
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with run_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def database_url(database_file: Path) -> str:
+    return f"sqlite:///{database_file}"
+
+
+@pytest.fixture
+def settings(database_url: str, max_age: float) -> Settings:
+    settings = load_settings(
+        {
+            "SECRET_KEY": SECRET,
+            "DATABASE_URL": database_url,
+            "REVOCATION_MAX_AGE_SECONDS": str(max_age),
+        }
+    )
+    asyncio.run(schema.upgrade(Database(settings.database_url)))
     return settings
 
 
@@ -89,10 +113,18 @@ def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def restart(settings: Settings, clock: Clock) -> Iterator[Callable[[], TestClient]]:
-    """The service as another process would start it, on the same database."""
+def restart(
+    api: TestClient, settings: Settings, clock: Clock
+) -> Iterator[Callable[[], TestClient]]:
+    """Stop the service, and start it on the same database as another process would."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(TestClient(create_app(settings, clock)))
+        stack.push(api.__exit__)
+
+        def restart() -> TestClient:
+            stack.close()
+            return stack.enter_context(TestClient(create_app(settings, clock)))
+
+        yield restart
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 from auth_backend import BearerBackend, Client, Stranger, extract_bearer
 from claims import Claims
 from errors import InvalidRequest, InvalidToken, MissingToken, Refusal, TemporarilyUnavailable
+from revocations import Revocations
 from tests import forge
 from tests.conftest import SECRET, Clock
 from tokens import Tokens
@@ -43,14 +44,21 @@ def test_the_token_is_taken_from_the_one_bearer_header(
             extract_bearer(headers)
 
 
-def backend(clock: Clock, answer: bool | Refusal) -> BearerBackend:
-    async def is_ended(claims: Claims) -> bool:
-        if isinstance(answer, Refusal):
-            raise answer
-        return answer
+class Judge(Revocations):
+    """Answers what it is told to."""
 
+    def __init__(self, answer: bool | Refusal) -> None:
+        self.answer = answer
+
+    async def is_ended(self, claims: Claims) -> bool:
+        if isinstance(self.answer, Refusal):
+            raise self.answer
+        return self.answer
+
+
+def backend(clock: Clock, answer: bool | Refusal) -> BearerBackend:
     tokens = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10, clock)
-    return BearerBackend(tokens, is_ended)
+    return BearerBackend(tokens, Judge(answer))
 
 
 def connection(token: str) -> HTTPConnection:

@@ -157,6 +157,33 @@ def test_closing_ends_every_thread(settings: Settings) -> None:
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", object()], ids=["huge", "surrogate", "object"])
+def test_a_value_that_cannot_be_bound_fails_alone(settings: Settings, value: object) -> None:
+    async def action(database: Database) -> None:
+        bad = client("b") | {"created_at": value}
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(
+                database.fetch_val(INSERT, client("a")),
+                database.fetch_val(INSERT, bad),
+                database.fetch_val(INSERT, client("c")),
+                return_exceptions=True,
+            )
+            assert isinstance(outcomes[1], Exception)
+            assert await names(database) == ["a", "c"]
+            await database.fetch_one(INSERT, client("d"))
+
+    run(settings, action)
+
+
+def test_it_can_be_connected_again(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        await database.disconnect()
+        await database.connect()
+        await asyncio.gather(*(names(database) for _ in range(9)))
+
+    run(settings, action)
+
+
 def test_a_failing_commit_does_not_block_the_next(settings: Settings, database_file: Path) -> None:
     async def action(database: Database) -> None:
         await database.execute(
@@ -228,5 +255,5 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_odd_file_name_is_taken_as_it_is(tmp_path: Path) -> None:
-    asyncio.run(schema.prepare(f"sqlite:///{tmp_path}/a b%25é.db"))
+    asyncio.run(schema.prepare(Database(f"sqlite:///{tmp_path}/a b%25é.db"), create=True))
     assert [file.name for file in tmp_path.glob("*.db")] == ["a b%é.db"]

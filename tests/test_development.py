@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_a_file_without_a_secret_is_named(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(SettingsError, match=str(path)):
         with_secret(load_settings({}), path)
+
+
+def test_a_secret_that_cannot_be_read_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be made or read"):
+        with_secret(load_settings({}), tmp_path)
+
+
+def test_of_two_that_start_at_once_both_have_the_same_secret(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"secret-{number}"
+        with ThreadPoolExecutor(4) as starts:
+            found = list(
+                starts.map(lambda _, path=path: with_secret(load_settings({}), path), "abcd")
+            )
+        assert {settings.secret_key for settings in found} == {path.read_text()}
+    assert len(list(tmp_path.iterdir())) == 20
 
 
 def test_the_demo_client_is_registered_on_the_first_start_alone(settings: Settings) -> None:

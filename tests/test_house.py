@@ -10,55 +10,60 @@ ROOT = Path(__file__).parent.parent
 MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(ROOT.glob("*.py"))}
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "settings": set(),
-    "errors": set(),
-    "schemas": set(),
-    "tables": set(),
-    "claims": set(),
-    "client_keys": set(),
-    "sqlite_writer": set(),
-    "sqlite_backend": {"sqlite_writer"},
-    "database": {"errors", "sqlite_backend"},
-    "store": {"claims", "database", "tables"},
-    "registry": {"claims", "client_keys", "database", "store", "tables"},
-    "schema": {"database", "sqlite_backend", "store"},
-    "tokens": {"claims", "errors"},
-    "sessions": {"claims", "client_keys", "database", "errors", "store", "tokens"},
-    "payloads": {"errors"},
-    "auth_backend": {"claims", "errors", "tokens"},
-    "handlers": {
-        "auth_backend",
-        "database",
-        "errors",
-        "payloads",
-        "registry",
-        "schemas",
-        "sessions",
-        "store",
-    },
-    "purging": {"database", "errors", "store"},
-    "development": {"client_keys", "database", "registry", "settings"},
-    "server": {"database", "development", "schema", "settings"},
-    "app": {
-        "auth_backend",
-        "database",
-        "development",
-        "errors",
-        "handlers",
-        "payloads",
-        "purging",
-        "server",
-        "sessions",
-        "settings",
-        "store",
-        "tokens",
-    },
-    "manage": {"client_keys", "database", "errors", "purging", "registry", "schema", "settings"},
+    name: set(imported.split())
+    for name, imported in {
+        # what the service is made of
+        "settings": "",
+        "errors": "",
+        "schemas": "",
+        "claims": "",
+        "client_keys": "",
+        # the database
+        "tables": "",
+        "statements": "",
+        "commit_order": "",
+        "server_lock": "",
+        "sqlite_writer": "",
+        "sqlite_backend": "sqlite_writer statements",
+        "postgres_backend": "statements",
+        "database": "errors postgres_backend sqlite_backend statements",
+        "schema": "database postgres_backend sqlite_backend tables",
+        "store": "claims commit_order database tables",
+        "registry": "claims client_keys database store tables",
+        "purging": "database errors store",
+        # the rules
+        "tokens": "claims errors",
+        "revocations": "claims database errors store",
+        "sessions": "claims client_keys database errors revocations store tokens",
+        # HTTP
+        "payloads": "errors",
+        "auth_backend": "claims errors revocations tokens",
+        "handlers": "auth_backend database errors payloads registry schemas sessions store",
+        # what is run
+        "development": "client_keys database registry settings",
+        "server": "database development errors schema server_lock settings",
+        "app": "auth_backend database development errors handlers payloads purging revocations "
+        "schema server server_lock sessions settings tokens",
+        "manage": "client_keys database errors purging registry schema settings tables",
+    }.items()
 }
 ONLY_IN = {
     "joserfc": {"tokens"},
     "click": {"manage"},
-    "sqlalchemy": {"tables", "store", "registry", "database", "sqlite_backend"},
+    "uvicorn": {"server"},
+    "marshmallow": {"payloads", "schemas", "settings"},
+    "starlette": {"app", "auth_backend", "handlers", "payloads"},
+    "sqlalchemy": {
+        "commit_order",
+        "database",
+        "postgres_backend",
+        "registry",
+        "schema",
+        "sqlite_backend",
+        "statements",
+        "store",
+        "tables",
+    },
 }
 
 

@@ -16,6 +16,12 @@ from tests.test_refresh_token import assert_session_is_over, refresh
 Login = Callable[[], dict[str, str]]
 
 
+@pytest.fixture(params=[0, 60], ids=["asks the database", "judges from its copy"])
+def max_age(request: pytest.FixtureRequest) -> float:
+    age: float = request.param
+    return age
+
+
 def log_out(api: TestClient, token: str, **body: Any) -> None:
     response = api.post("/logout", headers=bearer(token), json=body)
     assert assert_answer(response, 200) == {"message": "Logged out."}
@@ -147,10 +153,22 @@ def test_what_was_logged_out_stays_so_in_the_next_process(
 ) -> None:
     pair, other, everywhere = login(), login(), login()
     log_out(api, pair["access_token"])
-    assert_session_is_over(restart(), pair)
-    assert_alive(restart(), other)
+    api = restart()
+    assert_session_is_over(api, pair)
+    assert_alive(api, other)
     log_out(api, everywhere["access_token"], everywhere=True)
     assert_session_is_over(restart(), pair, other, everywhere)
+
+
+def test_a_row_outlives_a_token_from_a_clock_that_is_ahead(
+    api: TestClient, login: Login, clock: Clock, database_file: Path
+) -> None:
+    token = login()["access_token"]
+    clock.advance(-3600)
+    log_out(api, token)
+    with sqlite3.connect(database_file) as database:
+        rows = database.execute("SELECT expires_at FROM revoked_jtis").fetchall()
+    assert rows == [(int(NOW) + 604_800,)]
 
 
 def test_a_row_outlives_every_token_that_it_ends(

@@ -21,6 +21,12 @@ Manage = Callable[..., Result]
 
 
 @pytest.fixture
+def max_age() -> float:
+    """The commands here come from what would be another process."""
+    return 0
+
+
+@pytest.fixture
 def manage(tmp_path: Path, database_file: Path) -> Manage:
     def manage(*arguments: str, status: int = 0, **environ: str) -> Result:
         environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"} | environ
@@ -136,22 +142,47 @@ def test_disabling_twice_keeps_the_first_time(manage: Manage, database_file: Pat
 
 @pytest.mark.parametrize("command", ["disable-client", "enable-client"])
 def test_an_unknown_client_is_named(manage: Manage, command: str) -> None:
-    result = manage(command, "nobody", status=2)
-    assert result.stderr == "Error: There is no client 'nobody'; see list-clients.\n"
+    create(manage, "billing")
+    for name, shown in (("nobody", "'nobody'"), ("\udcff", "'\\udcff'")):
+        result = manage(command, name, status=2)
+        assert result.stderr == f"Error: There is no client {shown}; see list-clients.\n"
 
 
 def test_purge_deletes_what_is_over(
     manage: Manage, settings: Settings, database_file: Path
 ) -> None:
     with sqlite3.connect(database_file) as database:
-        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2)")
-        database.execute("INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999)")
+        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2, NULL)")
+        database.execute("INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999, NULL)")
     assert manage("purge").stdout == "Deleted 1 rows.\n"
     assert manage("purge").stdout == "Deleted 0 rows.\n"
 
 
-def test_the_first_command_makes_the_database(manage: Manage, database_file: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["list-clients"], ["disable-client", "x"], ["enable-client", "x"], ["purge"]],
+    ids=lambda command: str(command[0]),
+)
+def test_a_database_is_never_made_unasked(
+    manage: Manage, database_file: Path, command: list[str]
+) -> None:
+    result = manage(*command, status=2)
+    assert result.stderr == (
+        f"Error: There is no database {database_file}."
+        " `python manage.py migrate` makes what is needed.\n"
+    )
     assert not database_file.exists()
+
+
+def test_migrate_makes_the_database_and_may_be_repeated(
+    manage: Manage, database_file: Path
+) -> None:
+    for _ in range(2):
+        assert manage("migrate").stdout == "The schema is at revision 0001.\n"
+        assert json.loads(manage("list-clients", "--json").stdout) == []
+
+
+def test_the_first_client_makes_the_database(manage: Manage, database_file: Path) -> None:
     create(manage, "billing")
     assert database_file.exists()
 

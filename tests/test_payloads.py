@@ -51,6 +51,7 @@ UNREADABLE = {
     "no part": (MULTIPART, b"echo"),
     "a truncated part": (MULTIPART, part(KEY, "echo")[:30]),
     "no closing boundary": (MULTIPART, part(KEY, "echo")),
+    "a part that breaks off as if at its end": (MULTIPART, part(KEY, "echo--")[:-2]),
     "a part without a name": (MULTIPART, b"--x\r\n\r\necho\r\n--x--"),
     "a file": (MULTIPART, part(KEY, "echo", '; filename="echo"') + b"--x--"),
     "a repeated part": (MULTIPART, part(KEY, "echo") * 2 + b"--x--"),
@@ -141,7 +142,10 @@ def test_parameters_and_case_of_a_media_type_do_not_matter(
     assert_answer(api.post("/login", content=content, headers=headers), 200)
 
 
-@pytest.mark.parametrize("charset", ["utf-7", "nonsense", '"', "\xff"])
+CHARSETS = ["utf-7", "nonsense", '"', "\xff", "undefined", "punycode", "idna", "zlib", "a\0b"]
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
 def test_a_charset_in_a_form_does_no_harm(
     api: TestClient, registered: Registered, charset: str
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_changed_status_turns_the_collection_red(
     code.mkdir()
     for module in ROOT.glob("*.py"):
         shutil.copy(module, code)
+    shutil.copytree(ROOT / "migrations", code / "migrations")
     errors = code / "errors.py"
     original = errors.read_text()
     line = f'    error = "{error}"\n'

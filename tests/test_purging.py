@@ -19,7 +19,7 @@ END = int(NOW) - LEEWAY - MARGIN_SECONDS
 def fill(database_file: Path, expiries: list[int]) -> None:
     rows = [(f"jti-{number}", "spent", NOW, expiry) for number, expiry in enumerate(expiries)]
     with sqlite3.connect(database_file) as database:
-        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?)", rows)
+        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL)", rows)
 
 
 def remaining(database_file: Path) -> list[int]:

@@ -57,6 +57,7 @@ def clone(tmp_path: Path) -> Path:
     """A folder that looks like a fresh clone after `make run` has installed."""
     for path in ROOT.glob("*.py"):
         shutil.copy(path, tmp_path)
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     return tmp_path
 
@@ -91,10 +92,11 @@ def test_the_commands_of_the_operator_run(clone: Path) -> None:
     (script,) = blocks("Commands", "sh")
     lines = run(clone, script).splitlines()
     assert lines[0].startswith("Registered 'billing' as ")
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "Disabled 'billing'; its sessions are ended.",
         "Enabled 'billing'.",
         "Deleted 0 rows.",
+        "The schema is at revision 0001.",
     ]
 
 

@@ -17,6 +17,12 @@ Login = Callable[[], dict[str, Any]]
 WEEK = 604_800
 
 
+@pytest.fixture(params=[0, 60], ids=["asks the database", "judges from its copy"])
+def max_age(request: pytest.FixtureRequest) -> float:
+    age: float = request.param
+    return age
+
+
 def refresh(api: TestClient, token: str) -> dict[str, Any]:
     pair: dict[str, Any] = assert_answer(
         api.post("/refresh-token", json={"refresh_token": token}), 200
@@ -62,6 +68,16 @@ def test_rotation_never_extends_the_session(api: TestClient, login: Login, clock
     pair = refresh(api, pair["refresh_token"])
     assert (pair["expires_in"], pair["refresh_expires_in"]) == (1, 1)
     assert forge.claims_of(pair["access_token"])["exp"] == end
+
+
+def test_a_successor_from_a_clock_that_is_behind_lives_as_long(
+    api: TestClient, login: Login, clock: Clock
+) -> None:
+    pair = login()
+    clock.advance(-5)
+    pair = refresh(api, pair["refresh_token"])
+    clock.advance(60)
+    refresh(api, pair["refresh_token"])
 
 
 def test_the_leeway_does_not_reopen_a_session(api: TestClient, login: Login, clock: Clock) -> None:
@@ -144,7 +160,7 @@ def test_the_row_of_a_spent_token_lives_as_long_as_the_token(
     claims = forge.claims_of(pair["refresh_token"])
     with sqlite3.connect(database_file) as database:
         rows = database.execute("SELECT * FROM revoked_jtis").fetchall()
-    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"])]
+    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"], None)]
 
 
 CLOSED = {

@@ -1,17 +1,25 @@
 """The service as it is started: a real process, a real socket."""
 
 import json
+import os
 import re
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.serving import ROOT, Served, clean_environ, serve
+from tests.postgres import Postgres
+from tests.serving import ROOT, Served, clean_environ, free_port, serve
 
 
 def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -24,6 +32,32 @@ def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProc
         timeout=60,
         check=False,
     )
+
+
+def children(pid: int) -> list[int]:
+    """The workers; not the tracker that Python starts beside them."""
+    return [
+        child.pid
+        for child in psutil.Process(pid).children()
+        if not any("resource_tracker" in part for part in child.cmdline())
+    ]
+
+
+def create_client(folder: Path, **environ: str) -> str:
+    result = run(folder, "manage.py", "create-client", "billing", "--json", **environ)
+    key: str = json.loads(result.stdout)["client_key"]
+    return key
+
+
+def wait_for_row(database_file: Path, reason: str) -> None:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        with closing(sqlite3.connect(database_file)) as database:
+            query = "SELECT count(*) FROM revoked_jtis WHERE reason = ?"
+            if database.execute(query, (reason,)).fetchone()[0]:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no row {reason}")
 
 
 def shell(command: str) -> str:
@@ -66,6 +100,19 @@ def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: P
     assert len(run(tmp_path, "manage.py", "list-clients").stdout.splitlines()) == 1
 
 
+def test_the_service_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
+    environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.new_database()}
+    assert "manage.py migrate" in run(tmp_path, "app.py", **environ).stderr
+    run(tmp_path, "manage.py", "migrate", **environ)
+    key = create_client(tmp_path, **environ)
+    with serve(tmp_path, **environ) as served:
+        pair = assert_answer(httpx.post(f"{served.url}/login", json={"client_key": key}), 200)
+        headers = bearer(pair["access_token"])
+        assert_answer(httpx.get(f"{served.url}/me", headers=headers), 200)
+        assert_answer(httpx.post(f"{served.url}/logout", headers=headers), 200)
+        assert_refused(httpx.get(f"{served.url}/me", headers=headers), 401, "invalid_token")
+
+
 def test_a_session_from_its_login_to_its_end_and_after_a_restart(tmp_path: Path) -> None:
     def refused(served: Served, *pairs: dict[str, str]) -> None:
         for pair in pairs:
@@ -96,11 +143,95 @@ def test_a_session_from_its_login_to_its_end_and_after_a_restart(tmp_path: Path)
         refused(served, first, second, third)
 
 
+def test_a_lost_database_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    """The revoked tokens would be good again."""
+    result = run(tmp_path, "app.py", SECRET_KEY="s" * 32)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "There is no database auth.db. `python manage.py migrate` makes what is needed.\n"
+    )
+    assert not (tmp_path / "auth.db").exists()
+
+
+def test_a_second_server_that_does_not_reckon_with_the_first_is_refused(tmp_path: Path) -> None:
+    environ = {"SECRET_KEY": "s" * 32}
+    run(tmp_path, "manage.py", "migrate", **environ)
+    with serve(tmp_path, **environ):
+        for workers in ("1", "2"):
+            port = str(free_port())
+            result = run(tmp_path, "app.py", PORT=port, WORKERS=workers, **environ)
+            assert result.returncode == 2
+            assert result.stderr.startswith("Another server serves auth.db.")
+    with serve(tmp_path, WORKERS="2", **environ), serve(tmp_path, WORKERS="2", **environ):
+        result = run(tmp_path, "app.py", PORT=str(free_port()), **environ)
+        assert result.returncode == 2
+
+
+def test_a_database_out_of_reach_is_told_in_a_line(tmp_path: Path, postgres: Postgres) -> None:
+    environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.url("nothing")}
+    result = run(tmp_path, "app.py", **environ)
+    assert result.returncode == 2
+    assert result.stderr == ('The database cannot be asked: database "nothing" does not exist\n')
+
+
+def test_a_start_that_fails_in_a_worker_is_an_exit_code(tmp_path: Path) -> None:
+    """The lock is free when the start looks, and taken when the workers do."""
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
+    run(tmp_path, "manage.py", "migrate", **environ)
+    with serve(tmp_path, **environ) as served:
+        os.rename(tmp_path / "auth.db", tmp_path / "aside.db")
+        (worker, *_) = children(served.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        assert served.process.wait(timeout=30) == 3
+        os.rename(tmp_path / "aside.db", tmp_path / "auth.db")
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
+    run(tmp_path, "manage.py", "migrate", **environ)
+    with serve(tmp_path, **environ) as served:
+        before = children(served.process.pid)
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        served.wait_until_ready()
+        assert not set(before) & set(children(served.process.pid))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_finishes_what_is_under_way_and_closes_the_database(
+    tmp_path: Path, workers: str
+) -> None:
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers, "REVOCATION_MAX_AGE_SECONDS": "2"}
+    key = create_client(tmp_path, **environ)
+    with serve(tmp_path, **environ) as served, ThreadPoolExecutor(1) as pool:
+        pair = httpx.post(f"{served.url}/login", json={"client_key": key}).json()
+        headers = bearer(pair["access_token"])
+        logout = pool.submit(httpx.post, f"{served.url}/logout", headers=headers)
+        wait_for_row(tmp_path / "auth.db", "logged_out")
+        served.process.send_signal(signal.SIGTERM)
+        assert_answer(logout.result(timeout=20), 200)
+        assert served.process.wait(timeout=20) in (0, -signal.SIGTERM)
+    assert not (tmp_path / "auth.db-wal").exists()  # the last connection was closed
+
+
+def test_a_client_that_hangs_up_or_hangs_is_no_fault_of_ours(tmp_path: Path) -> None:
+    head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with serve(tmp_path) as served:
+        address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+        for rest in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"):
+            with socket.create_connection(address, timeout=10) as hangs_up:
+                hangs_up.sendall(head + rest)
+        with socket.create_connection(address, timeout=30) as hangs:
+            hangs.sendall(head + b"Content-Length: 100\r\n\r\n{")
+            assert_answer(httpx.get(f"{served.url}/healthz"), 200)
+            assert "Traceback" not in served.console
+            served.process.send_signal(signal.SIGTERM)
+            served.process.wait(timeout=20)
+
+
 def test_two_workers_answer_as_one(tmp_path: Path) -> None:
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
-    key = json.loads(
-        run(tmp_path, "manage.py", "create-client", "billing", "--json", **environ).stdout
-    )["client_key"]
+    key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         for _ in range(20):  # each on a connection, and so perhaps a worker, of its own
             pair = assert_answer(httpx.post(f"{served.url}/login", json={"client_key": key}), 200)

@@ -21,6 +21,8 @@ DEFAULTS = {
     "leeway_seconds": 10,
     "token_issuer": "auth-api",
     "token_audience": "auth-api",
+    "revocation_poll_seconds": 0.1,
+    "revocation_max_age_seconds": 0.5,
     "log_level": "info",
 }
 
@@ -45,6 +47,8 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "leeway_seconds": "0",
         "token_issuer": "https://login.example",
         "token_audience": "https://api.example",
+        "revocation_poll_seconds": "0.2",
+        "revocation_max_age_seconds": "2",
         "log_level": "debug",
     }
     settings = load_settings({name.upper(): value for name, value in chosen.items()})
@@ -56,6 +60,8 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "refresh_token_seconds": 3600,
         "refresh_grace_seconds": 0.5,
         "leeway_seconds": 0,
+        "revocation_poll_seconds": 0.2,
+        "revocation_max_age_seconds": 2,
     }
     assert not settings.is_development
 
@@ -102,13 +108,56 @@ def test_all_faults_are_told_at_once_and_no_value_is_repeated() -> None:
     assert not [value for value in FAULTS.values() if len(value) > 3 and value in message]
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["auth.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///a.db?mode=ro", "x"],
-)
+def test_an_empty_value_in_the_environment_does_not_hide_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(f"SECRET_KEY={SECRET}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECRET_KEY", "")
+    assert load_settings().secret_key == SECRET
+
+
+def test_a_file_that_is_no_text_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_bytes(b"SECRET_KEY=\xff")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"\.env cannot be read"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "HOST", "TOKEN_ISSUER", "TOKEN_AUDIENCE"])
+@pytest.mark.parametrize("end", ["\udcff", "\n", "\0"])
+def test_text_that_cannot_be_printed_is_a_fault(name: str, end: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: SECRET + end})
+
+
+NO_DATABASES = [
+    "x",
+    "auth.db",
+    "sqlite://",
+    "sqlite:///",
+    "sqlite:///:memory:",
+    "sqlite:///a.db?mode=ro",
+    "sqlite://[::1",
+    "postgres://host/db",
+    "postgresql://host",
+    "postgresql://host/db?sslmode=require",
+]
+
+
+@pytest.mark.parametrize("url", NO_DATABASES)
 def test_a_url_that_names_no_database_is_a_fault(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": url})
+
+
+def test_a_postgresql_is_named_by_its_url() -> None:
+    for url in (
+        "postgresql://u:p@host:5432/db?ssl=require&max_size=4",
+        "postgresql:///db?host=/run",
+    ):
+        settings = load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": url})
+        assert settings.database_url == url
 
 
 @pytest.mark.parametrize("shared", [{"WORKERS": "2"}, {"DATABASE_URL": "sqlite:///other.db"}])

@@ -15,6 +15,12 @@ from tests.conftest import Registered
 Login = Callable[[], dict[str, str]]
 
 
+@pytest.fixture
+def max_age() -> float:
+    """The tests here change the database by hand."""
+    return 0
+
+
 def remove(file: Path) -> None:
     file.unlink()
 

@@ -1,0 +1,50 @@
+"""A number that orders rows by their commit, so that a reader who asks for the newer misses none.
+
+Timestamps and sequences do not: a row with an earlier one may become visible after a row with a
+later one has been read. SQLite has one writer at a time, so the next number is one more than the
+last, or the time in microseconds if that is greater: the last rows may have been purged.
+PostgreSQL numbers its transactions, and its snapshot tells the oldest that is still under way.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class NextCommit(FunctionElement[int]):
+    """The number of a row that is being written."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+class Horizon(FunctionElement[int]):
+    """Every row with a smaller number is visible to this statement, or never will be."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(NextCommit, "sqlite")
+def _(element: NextCommit, compiler: Any, **options: Any) -> str:
+    return (
+        "max((SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis),"
+        " CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER))"
+    )
+
+
+@compiles(Horizon, "sqlite")
+def _(element: Horizon, compiler: Any, **options: Any) -> str:
+    return "(SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis)"
+
+
+@compiles(NextCommit, "postgresql")
+def _(element: NextCommit, compiler: Any, **options: Any) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+
+
+@compiles(Horizon, "postgresql")
+def _(element: Horizon, compiler: Any, **options: Any) -> str:
+    return "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"

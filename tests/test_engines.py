@@ -1,0 +1,305 @@
+"""The rules of a session and the registry hold alike on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from starlette.testclient import TestClient
+
+import purging
+import registry
+import schema
+import store
+from claims import Claims
+from client_keys import new_client_key
+from database import Database
+from errors import TemporarilyUnavailable
+from schema import SchemaError
+from settings import Settings
+from tables import metadata
+from tests.checks import assert_answer, assert_refused, bearer
+from tests.conftest import NOW, Clock, Register, Registered
+from tests.postgres import Postgres
+from tests.test_logout import assert_alive, log_out
+from tests.test_refresh_token import assert_not_refreshed, assert_session_is_over, refresh
+
+Login = Callable[[], dict[str, Any]]
+WEEK = 604_800
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('database_file')}"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
+
+
+@pytest.fixture(params=[0, 0.1], ids=["asks the database", "judges from its copy"])
+def max_age(request: pytest.FixtureRequest) -> float:
+    age: float = request.param
+    return age
+
+
+def run(settings: Settings, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+    async def with_database() -> Any:
+        async with Database(settings.database_url) as database:
+            return await action(database)
+
+    return asyncio.run(with_database())
+
+
+def test_a_session_lives_and_is_ended(api: TestClient, login: Login, clock: Clock) -> None:
+    first, other = login(), login()
+    second = refresh(api, first["refresh_token"])
+    assert refresh(api, first["refresh_token"])["refresh_token"] == second["refresh_token"]
+    assert_answer(api.get("/me", headers=bearer(second["access_token"])), 200)
+    log_out(api, first["access_token"])
+    assert_session_is_over(api, first, second)
+    log_out(api, first["access_token"])
+    assert_alive(api, other)
+
+
+def test_a_replayed_token_ends_the_session(api: TestClient, login: Login, clock: Clock) -> None:
+    old = login()
+    new = refresh(api, old["refresh_token"])
+    clock.advance(11)
+    assert_not_refreshed(api, old["refresh_token"])
+    assert_session_is_over(api, old, new)
+
+
+def test_everywhere_ends_every_session_and_spares_the_next(
+    api: TestClient, login: Login, register: Register
+) -> None:
+    key = register("somebody-else").key
+    theirs = assert_answer(api.post("/login", json={"client_key": key}), 200)
+    for _ in range(2):
+        mine = [login(), login()]
+        log_out(api, mine[0]["access_token"], everywhere=True)
+        assert_session_is_over(api, *mine)
+        after = login()
+        log_out(api, mine[1]["access_token"], everywhere=True)
+        assert_alive(api, after)
+    assert_alive(api, theirs)
+
+
+def test_a_disabled_client_gets_nothing(
+    settings: Settings, api: TestClient, login: Login, registered: Registered
+) -> None:
+    pair = login()
+    run(settings, lambda database: registry.disable_client(database, registered.id, NOW, int(NOW)))
+    if settings.revocation_max_age_seconds == 0:
+        assert_session_is_over(api, pair)
+    response = api.post("/login", json={"client_key": registered.key})
+    assert_refused(response, 401, "invalid_client")
+    run(settings, lambda database: registry.enable_client(database, registered.id))
+    assert_alive(api, login())
+
+
+def test_an_end_is_remembered_for_the_longest_time_asked(settings: Settings) -> None:
+    claims = Claims("client", "", "", "", "", 1e12, 0, 0)
+
+    async def action(database: Database) -> None:
+        for expires_at in (50, 100, 20):
+            assert await store.end_all_sessions(database, claims, "everywhere", 1, expires_at)
+        assert await database.fetch_val("SELECT expires_at FROM revoked_jtis") == 100
+
+    run(settings, action)
+
+
+def test_a_name_is_given_once(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        outcomes = await asyncio.gather(
+            *(
+                registry.create_client(database, f"id-{n}", "billing", new_client_key(), 1)
+                for n in range(5)
+            )
+        )
+        assert sorted(outcomes) == [False] * 4 + [True]
+        (client,) = await registry.list_clients(database)
+        assert client["name"] == "billing"
+        for given in ("billing", client["id"]):
+            found = await registry.find_named(database, given)
+            assert found is not None
+            assert found["id"] == client["id"]
+        assert await registry.find_named(database, "x") is None
+        keys = await database.fetch_all("SELECT client_id FROM client_keys")
+        assert [key["client_id"] for key in keys] == [client["id"]]
+
+    run(settings, action)
+
+
+def test_of_all_who_spend_a_token_one_wins(settings: Settings, registered: Registered) -> None:
+    claims = Claims(registered.id, "s", "j", registered.key_id, "", 0, 1, int(NOW) + 9)
+
+    async def action(database: Database) -> None:
+        outcomes = await asyncio.gather(
+            *(store.spend(database, claims, NOW + n) for n in range(50))
+        )
+        assert outcomes.count(True) == 1
+        spent = await store.find_spent(database, claims, NOW)
+        assert spent is not None
+        assert spent["revoked_at"] == NOW + outcomes.index(True)
+        assert spent["session_goes_on"]
+        assert not spent["successor_is_spent"]
+
+    run(settings, action)
+
+
+def test_purging_takes_what_is_over_in_batches(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        for number in range(10):
+            await store.end_session(database, f"session-{number}", "logged_out", NOW, number)
+        assert await purging.purge(database, 75.5, 10, batch=2) == 6
+        assert await database.fetch_val("SELECT count(*) FROM revoked_jtis") == 4
+
+    run(settings, action)
+
+
+def test_a_poll_misses_no_row_however_late_it_is_committed(settings: Settings) -> None:
+    async def ids(database: Database, since: int) -> tuple[int, set[str]]:
+        rows = await store.poll_ended(database, since)
+        return rows[0]["horizon"], {row["jti"] for row in rows if row["jti"]}
+
+    async def action(database: Database) -> None:
+        async def end(number: int) -> None:
+            await store.end_session(database, f"session-{number}", "logged_out", 1000 - number, 1)
+
+        horizon, seen = await ids(database, 0)
+        async with database.transaction():  # begins first, commits last
+            await end(0)
+            if not database.is_sqlite:  # which has one writer
+                await asyncio.gather(*(end(number) for number in range(1, 5)))
+            horizon, before = await asyncio.create_task(ids(database, horizon))
+            assert "session-0" not in before
+        for number in range(5, 10):
+            await end(number)
+            horizon, more = await ids(database, horizon)
+            seen |= more
+        assert {f"session-{number}" for number in (0, *range(5, 10))} <= seen
+        assert await ids(database, horizon) == (horizon, set())
+
+    run(settings, action)
+
+
+def test_nothing_is_left_behind_by_cancelled_requests(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        for _ in range(20):
+            tasks = [asyncio.create_task(store.ping(database)) for _ in range(30)]
+            tasks += [
+                asyncio.create_task(store.end_session(database, f"s-{n}", "x", 1, 1))
+                for n in range(30)
+            ]
+            await asyncio.sleep(0.002)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(store.ping(database) for _ in range(30)))
+
+    run(settings, action)
+
+
+def test_a_cancelled_transaction_does_not_keep_others_out(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        for number in range(40):
+            task = asyncio.create_task(
+                registry.create_client(database, f"id-{number}", f"n-{number}", new_client_key(), 1)
+            )
+            await asyncio.sleep(number / 20_000)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(10):
+            await registry.create_client(database, "last", "last", new_client_key(), 1)
+            orphans = (
+                "SELECT count(*) FROM clients WHERE id NOT IN (SELECT client_id FROM client_keys)"
+            )
+            assert await database.fetch_val(orphans) == 0
+
+    run(settings, action)
+
+
+def test_a_fault_of_the_database_is_unavailable(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        with pytest.raises(TemporarilyUnavailable):
+            await database.fetch_all("SELECT nothing FROM nowhere")
+
+    run(settings, action)
+
+
+def test_the_revisions_make_the_tables_that_the_code_names(settings: Settings) -> None:
+    scheme, _, rest = settings.database_url.partition("://")
+    driver = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}[scheme]
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async def compare() -> list[Any]:
+        engine = create_async_engine(f"{scheme}+{driver}://{rest}")
+        async with engine.connect() as connection:
+            found = await connection.run_sync(differences)
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(compare()) == []
+
+
+def test_two_nodes_may_upgrade_at_once(database_url: str) -> None:
+    async def run() -> None:
+        await asyncio.gather(*(schema.upgrade(Database(database_url)) for _ in range(5)))
+        async with Database(database_url) as database:
+            await schema.check(database)
+
+    asyncio.run(run())
+
+
+def test_a_postgresql_without_our_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
+    database = Database(postgres.new_database())
+    with pytest.raises(SchemaError, match=r"manage\.py migrate"):
+        asyncio.run(schema.prepare(database, create=True))
+    with pytest.raises(SchemaError):
+        asyncio.run(schema.prepare(database))
+
+
+def test_a_connection_is_given_back_without_its_transaction(postgres: Postgres) -> None:
+    url = postgres.new_database()
+
+    async def run() -> None:
+        database = Database(f"{url}&max_size=1")
+        async with database:
+            async with database.connection() as connection:
+                await connection.execute("BEGIN")
+            async with database.connection() as connection:
+                assert not connection.raw_connection.is_in_transaction()
+        with pytest.raises(TemporarilyUnavailable):
+            await database.fetch_val("SELECT 1")
+
+    asyncio.run(run())
+
+
+def test_closing_does_not_wait_for_ever_for_a_connection_in_use(postgres: Postgres) -> None:
+    database = Database(postgres.new_database(), close_seconds=0.05)
+
+    async def run() -> None:
+        await database.connect()
+        query = asyncio.create_task(database.fetch_val("SELECT pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        await database.disconnect()
+        with pytest.raises(TemporarilyUnavailable):
+            await query
+
+    asyncio.run(run())
+
+
+def test_another_schema_is_refused(settings: Settings) -> None:
+    async def break_it(database: Database) -> None:
+        await database.execute("UPDATE alembic_version SET version_num = 'other'")
+        with pytest.raises(SchemaError, match=r"manage\.py migrate"):
+            await schema.check(database)
+
+    run(settings, break_it)

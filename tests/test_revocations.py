@@ -1,0 +1,239 @@
+"""A request is judged from the copy while that is fresh, else by the database, else not at all."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+import store
+from claims import Claims
+from database import Database
+from errors import TemporarilyUnavailable
+from revocations import MARGIN_SECONDS, Revocations, steady_clock
+from settings import Settings
+from tests.conftest import NOW, Clock
+
+MAX_AGE = 0.5
+TOKEN_SECONDS = 910
+KEEP = TOKEN_SECONDS + MARGIN_SECONDS
+CLAIMS = Claims("client", "session", "token", "key", "", NOW - 5, int(NOW), int(NOW) + 900)
+
+Action = Callable[[Database, Revocations], Awaitable[None]]
+
+
+@pytest.fixture
+def steady() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def run(settings: Settings, clock: Clock, steady: Clock) -> Callable[[Action], None]:
+    def run(action: Action) -> None:
+        async def with_copy() -> None:
+            async with Database(settings.database_url) as database:
+                copy = Revocations(database, TOKEN_SECONDS, 0.001, MAX_AGE, False, clock, steady)
+                await copy.load()
+                await action(database, copy)
+
+        asyncio.run(with_copy())
+
+    return run
+
+
+def write(database_file: Path, jti: str, revoked_at: float, order: int | None = 1) -> None:
+    with sqlite3.connect(database_file) as database:
+        row = (jti, "by hand", revoked_at, int(NOW) + 99, order)
+        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, ?)", row)
+
+
+def test_a_fresh_copy_asks_nothing(
+    run: Callable[[Action], None], database_file: Path, steady: Clock
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        write(database_file, "session", NOW)
+        steady.advance(MAX_AGE - 0.001)
+        assert not await copy.is_ended(CLAIMS)
+        database_file.unlink()
+        assert not await copy.is_ended(CLAIMS)
+
+    run(action)
+
+
+def test_a_stale_copy_asks_the_database(
+    run: Callable[[Action], None], database_file: Path, steady: Clock
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        steady.advance(MAX_AGE)
+        assert not await copy.is_ended(CLAIMS)
+        write(database_file, "session", NOW)
+        assert await copy.is_ended(CLAIMS)
+
+    run(action)
+
+
+def test_a_stale_copy_without_its_database_judges_nobody(
+    run: Callable[[Action], None], database_file: Path, steady: Clock
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        write(database_file, "session", NOW)
+        await copy.poll()
+        database_file.unlink()
+        steady.advance(MAX_AGE)
+        for claims in (CLAIMS, Claims("c", "s", "t", "k", "", 0, 1, 2)):
+            with pytest.raises(TemporarilyUnavailable):
+                await copy.is_ended(claims)
+        with pytest.raises(TemporarilyUnavailable):
+            await copy.poll()
+
+    run(action)
+
+
+def test_the_age_of_the_copy_counts_from_when_its_poll_began(
+    run: Callable[[Action], None], database_file: Path, steady: Clock
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        poll = asyncio.create_task(copy.poll())
+        await asyncio.sleep(0)
+        steady.advance(MAX_AGE)  # while the question is under way
+        await poll
+        write(database_file, "session", NOW)
+        assert await copy.is_ended(CLAIMS)
+
+    run(action)
+
+
+@pytest.mark.parametrize(
+    ("jti", "revoked_at", "ends"),
+    [
+        ("token", NOW, True),
+        ("session", NOW, True),
+        ("key", NOW, True),
+        ("client", NOW - 4.9, True),
+        ("client", NOW - 5, False),
+        ("client", NOW - 6, False),
+        ("other", NOW, False),
+    ],
+)
+@pytest.mark.parametrize("source", ["load", "poll", "own write", "database"])
+def test_a_row_ends_a_token_by_its_ids_or_its_epoch(
+    run: Callable[[Action], None],
+    database_file: Path,
+    steady: Clock,
+    jti: str,
+    revoked_at: float,
+    ends: bool,
+    source: str,
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        if source == "own write":
+            await copy.announce(jti, revoked_at)
+        else:
+            write(database_file, jti, revoked_at)
+        if source == "load":
+            await copy.load()
+        if source == "poll":
+            await copy.poll()
+        if source == "database":
+            steady.advance(MAX_AGE)
+        assert await copy.is_ended(CLAIMS) == ends
+
+    run(action)
+
+
+def test_a_start_loads_only_what_can_still_matter(
+    run: Callable[[Action], None], database_file: Path, settings: Settings
+) -> None:
+    write(database_file, "old", NOW - KEEP)
+    write(database_file, "recent", NOW - KEEP + 1)
+    write(database_file, "spent", NOW, None)
+
+    async def action(database: Database, copy: Revocations) -> None:
+        assert len(copy) == 1
+
+    run(action)
+
+
+def test_a_poll_reads_what_was_committed_since_and_no_spent_token(
+    run: Callable[[Action], None], settings: Settings
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        for number in range(10):
+            await store.end_session(database, f"session-{number}", "logged_out", NOW, int(NOW))
+            await copy.poll()
+            assert len(copy) == number + 1
+        claims = Claims("client", "session", "spent", "key", "", 0, 1, int(NOW) + 9)
+        await store.spend(database, claims, NOW)
+        await copy.poll()
+        assert len(copy) == 10
+
+    run(action)
+
+
+def test_a_row_is_forgotten_once_no_token_can_match_it(
+    run: Callable[[Action], None], clock: Clock
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        await copy.announce("first", NOW)
+        await copy.announce("second", NOW + 5)
+        await copy.announce("first", NOW + 10)
+        clock.advance(KEEP + 5)
+        await copy.poll()
+        assert len(copy) == 2
+        clock.advance(0.1)
+        await copy.poll()
+        assert len(copy) == 1
+        clock.advance(5)
+        await copy.poll()
+        assert len(copy) == 0
+
+    run(action)
+
+
+def test_a_poll_does_not_bring_back_an_earlier_epoch(
+    run: Callable[[Action], None], database_file: Path
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        await copy.announce("client", NOW)
+        write(database_file, "client", NOW - 6)
+        await copy.poll()
+        assert await copy.is_ended(CLAIMS)
+
+    run(action)
+
+
+def test_polling_goes_on_when_the_database_was_out_of_reach(
+    run: Callable[[Action], None], database_file: Path
+) -> None:
+    async def action(database: Database, copy: Revocations) -> None:
+        aside = database_file.with_suffix(".aside")
+        polling = asyncio.create_task(copy.poll_regularly())
+        database_file.rename(aside)
+        await asyncio.wait([polling], timeout=0.05)
+        aside.rename(database_file)
+        write(database_file, "session", NOW)
+        async with asyncio.timeout(10):
+            while not await copy.is_ended(CLAIMS):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert not polling.done()
+        polling.cancel()
+
+    run(action)
+
+
+def test_a_log_out_waits_for_the_copies_of_others(settings: Settings) -> None:
+    async def run() -> None:
+        database = Database(settings.database_url)
+        for is_shared, max_age in ((False, 60), (True, 0.05)):
+            copy = Revocations(database, TOKEN_SECONDS, 60, max_age, is_shared)
+            began = asyncio.get_running_loop().time()
+            await copy.announce("session", NOW)
+            took = asyncio.get_running_loop().time() - began
+            assert took >= 0.05 if is_shared else took < 30
+
+    asyncio.run(run())
+
+
+def test_the_steady_clock_goes_on() -> None:
+    assert 0 <= steady_clock() - steady_clock() + 1 <= 1

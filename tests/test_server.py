@@ -1,0 +1,20 @@
+"""How the server ends when it cannot begin."""
+
+import socket
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from server import serve
+
+
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("cannot start")
+
+
+def test_a_start_that_fails_is_an_exit_code() -> None:
+    with socket.socket() as listener, pytest.raises(SystemExit) as caught:
+        listener.bind(("127.0.0.1", 0))
+        serve(uvicorn.Config(broken, lifespan="on", log_config=None), listener)
+    assert caught.value.code == 3
