@@ -8,10 +8,9 @@ from collections.abc import Callable
 import store
 from database import Database
 from errors import TemporarilyUnavailable
+from revocations import MARGIN_SECONDS
 
 BATCH = 500
-MARGIN_SECONDS = 60
-"""By how much the clocks of two nodes may differ before one deletes what the other needs."""
 
 
 async def purge(database: Database, now: float, leeway_seconds: float, batch: int = BATCH) -> int:

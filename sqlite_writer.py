@@ -69,9 +69,12 @@ class Writer:
     async def _commit_waiting(self) -> None:
         async with self._turn:
             batch, self._waiting = self._waiting, []
-            outcomes = await self._run(
-                _commit_together, self._connection, [query for query, _ in batch]
-            )
+            try:
+                outcomes = await self._run(
+                    _commit_together, self._connection, [query for query, _ in batch]
+                )
+            except RuntimeError:  # the thread was ended
+                outcomes = [sqlite3.ProgrammingError("closed") for _ in batch]
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             if done.cancelled():
                 continue

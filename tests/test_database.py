@@ -175,6 +175,18 @@ def test_a_value_that_cannot_be_bound_fails_alone(settings: Settings, value: obj
     run(settings, action)
 
 
+def test_a_write_after_the_end_does_not_wait_for_ever(settings: Settings) -> None:
+    async def run() -> None:
+        database = Database(settings.database_url)
+        async with database:
+            pass
+        async with asyncio.timeout(10):
+            with pytest.raises(TemporarilyUnavailable):
+                await database.fetch_one(INSERT, client("a"))
+
+    asyncio.run(run())
+
+
 def test_it_can_be_connected_again(settings: Settings) -> None:
     async def action(database: Database) -> None:
         await database.disconnect()

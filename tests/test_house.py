@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "schema": "database postgres_backend sqlite_backend tables",
         "store": "claims commit_order database tables",
         "registry": "claims client_keys database store tables",
-        "purging": "database errors store",
+        "purging": "database errors revocations store",
         # the rules
         "tokens": "claims errors",
         "revocations": "claims database errors store",

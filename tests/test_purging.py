@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from database import Database
-from purging import MARGIN_SECONDS, purge, purge_regularly
+from purging import purge, purge_regularly
+from revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW, Clock
 
