@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format lock clean
+.PHONY: help run test group-commit lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,6 +15,9 @@ test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full bra
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+group-commit: $(VENV)/dev.stamp  ## Measure what it brings to commit together
+	$(BIN)/python -W ignore benchmarks/group_commit.py
 
 lint: $(VENV)/dev.stamp  ## Check style and types
 	$(BIN)/ruff check .

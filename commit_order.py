@@ -27,17 +27,21 @@ class Horizon(FunctionElement[int]):
     type = BigInteger()
 
 
+# The condition is what lets SQLite look the greatest up in the index, which has no empty ones.
+_AFTER_THE_LAST = (
+    "(SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis WHERE commit_order IS NOT NULL)"
+)
+
+
 @compiles(NextCommit, "sqlite")
 def _(element: NextCommit, compiler: Any, **options: Any) -> str:
-    return (
-        "max((SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis),"
-        " CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER))"
-    )
+    now = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    return f"max({_AFTER_THE_LAST}, {now})"
 
 
 @compiles(Horizon, "sqlite")
 def _(element: Horizon, compiler: Any, **options: Any) -> str:
-    return "(SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis)"
+    return _AFTER_THE_LAST
 
 
 @compiles(NextCommit, "postgresql")

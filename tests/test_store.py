@@ -1,0 +1,40 @@
+"""What a request asks the database is looked up in an index, however many rows there are."""
+
+import asyncio
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.sql import ClauseElement
+
+import registry
+import schema
+import store
+from database import Database
+from tables import metadata
+
+STATEMENTS = {
+    name: statement
+    for module in (store, registry)
+    for name, statement in vars(module).items()
+    if name.isupper() and isinstance(statement, ClauseElement)
+}
+TABLES = "|".join([*metadata.tables, "ended", "epochs", "successors"])
+LISTS_ALL = {"LIST_CLIENTS", "PING"}  # for the operator, and one row of any
+ASKS_NOTHING = {"ADD_CLIENT", "ADD_KEY"}
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - LISTS_ALL - ASKS_NOTHING))
+def test_no_question_reads_a_whole_table(name: str, tmp_path: Path) -> None:
+    asyncio.run(schema.upgrade(Database(f"sqlite:///{tmp_path}/auth.db")))
+    compiled = STATEMENTS[name].compile(dialect=pysqlite.dialect(paramstyle="named"))
+    with sqlite3.connect(tmp_path / "auth.db") as database:
+        plan = database.execute(
+            f"EXPLAIN QUERY PLAN {compiled}", dict.fromkeys(compiled.params, 1)
+        ).fetchall()
+    steps = [detail for *_, detail in plan]
+    reads = [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+    assert reads
+    assert all(step.startswith("SEARCH") and " USING " in step for step in reads), steps
