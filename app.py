@@ -63,9 +63,13 @@ exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler 
 }
 
 
-def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Starlette:
+def create_app(
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    create_database: Callable[[str], Database] = Database,
+) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""
-    database = Database(settings.database_url)
+    database = create_database(settings.database_url)
     tokens = create_tokens(settings, clock)
     revocations = create_revocations(settings, database, clock)
     sessions = Sessions(database, tokens, revocations, settings.refresh_grace_seconds, clock)
