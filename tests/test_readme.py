@@ -14,6 +14,8 @@ import errors
 from app import routes
 from manage import cli
 from settings import SettingsSchema
+from tables import SCHEMA_REVISION
+from tests.postgres import Postgres
 from tests.serving import ROOT, clean_environ, serve
 
 README = (ROOT / "README.md").read_text()
@@ -98,6 +100,18 @@ def test_the_commands_of_the_operator_run(clone: Path) -> None:
         "Deleted 0 rows.",
         "The schema is at revision 0001.",
     ]
+
+
+def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> None:
+    (script,) = blocks("Many workers, many nodes", "sh")
+    commands = script.splitlines()
+    url = postgres.new_database()
+    secret, commands[1] = "s" * 32, f"export DATABASE_URL='{url}'"
+    assert commands[-1] == ".venv/bin/python app.py"
+    output = run(clone, "\n".join([f"export SECRET_KEY={secret}", *commands[1:-1]])).splitlines()
+    assert output[0] == f"The schema is at revision {SCHEMA_REVISION}."
+    with serve(clone, code=clone, SECRET_KEY=secret, DATABASE_URL=url) as served:
+        run(clone, f"curl -sf -d client_key={output[-1]} {served.url}/login")
 
 
 def test_the_plain_commands_are_those_of_make() -> None:
