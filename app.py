@@ -19,9 +19,10 @@ import handlers
 import schema
 import server
 from auth_backend import BearerBackend
+from background import repeat
 from database import Database
 from payloads import Answer
-from purging import purge_regularly
+from purging import purge
 from revocations import Revocations
 from server_lock import server_lock
 from sessions import Sessions
@@ -82,12 +83,12 @@ def create_app(
             await stack.enter_async_context(database)
             await schema.check(database)
             await revocations.load()
-            polling = asyncio.create_task(revocations.poll_regularly())
-            stack.callback(polling.cancel)
-            purging = asyncio.create_task(
-                purge_regularly(database, settings.leeway_seconds, PURGE_SECONDS, clock)
-            )
-            stack.callback(purging.cancel)
+            for action, seconds in (
+                (revocations.poll, settings.revocation_poll_seconds),
+                (lambda: purge(database, clock(), settings.leeway_seconds), PURGE_SECONDS),
+            ):
+                task = asyncio.create_task(repeat(action, seconds))
+                stack.callback(task.cancel)
             yield {"database": database, "sessions": sessions}
 
     app = Starlette(
@@ -121,7 +122,6 @@ def create_revocations(
     return Revocations(
         database,
         token_seconds=settings.access_token_seconds + settings.leeway_seconds,
-        poll_seconds=settings.revocation_poll_seconds,
         max_age_seconds=settings.revocation_max_age_seconds,
         is_shared=settings.workers > 1 or not database.is_sqlite,
         clock=clock,

@@ -11,8 +11,9 @@ from sqlalchemy.sql import ClauseElement
 
 from statements import Bound, Compiler
 
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What asyncpg raises when the database cannot be asked; a time-out is an `OSError`."""
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What asyncpg raises when the database cannot be asked; a time-out is an `OSError`, and a server
+that goes down leaves it in a state that it calls internal."""
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to get a connection from the pool, to run a statement, to close."""
 

@@ -17,7 +17,6 @@ from databases.interfaces import Record
 import store
 from claims import Claims
 from database import Database
-from errors import TemporarilyUnavailable
 
 MARGIN_SECONDS = 60
 """By how much the clocks of two nodes may differ before one forgets what it still needs."""
@@ -40,7 +39,6 @@ class Revocations:
         self,
         database: Database,
         token_seconds: float,
-        poll_seconds: float,
         max_age_seconds: float,
         is_shared: bool,
         clock: Callable[[], float] = time.time,
@@ -48,7 +46,6 @@ class Revocations:
     ) -> None:
         self._database = database
         self._keep_seconds = token_seconds + MARGIN_SECONDS
-        self._poll_seconds = poll_seconds
         self._max_age_seconds = max_age_seconds
         self._is_shared = is_shared
         self._clock = clock
@@ -86,15 +83,6 @@ class Revocations:
         """Read what was committed since, and forget what is over."""
         await self._read(store.poll_ended(self._database, self._horizon))
         self._forget()
-
-    async def poll_regularly(self) -> None:
-        """Until it is cancelled. While the database is out of reach, the copy grows stale."""
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            try:
-                await self.poll()
-            except TemporarilyUnavailable:
-                pass  # database.py has logged it
 
     async def _read(self, question: Awaitable[list[Record]]) -> None:
         began = self._steady_clock()

@@ -85,6 +85,7 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
     )
-    for name in ("databases", "aiosqlite"):
-        # At their lower levels these log the values of queries: digests and token ids.
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # At their lower levels these log the values of queries, digests and token ids among them; and
+    # asyncpg warns with a traceback, each second, of an outage that database.py tells in a line.
+    for name in ("databases", "aiosqlite", "asyncpg"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -94,7 +94,11 @@ class Sessions:
 
     async def _spent_before(self, claims: Claims, now: float) -> float:
         spent = await store.find_spent(self._database, claims, now)
-        if spent is None or not spent["session_goes_on"]:
+        if spent is None:
+            raise InvalidGrant("ended session")
+        if not spent["session_goes_on"]:
+            # Perhaps another replay has just ended it, and this answer must not come before its.
+            await self._revocations.announce(claims.sid, now)
             raise InvalidGrant("ended session")
         spent_at: float = spent["revoked_at"]
         if now - spent_at <= self._grace_seconds and not spent["successor_is_spent"]:

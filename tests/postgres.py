@@ -18,6 +18,10 @@ class Postgres:
         self._server = server
         self.socket_folder = server.get_postmaster_info().socket_dir
 
+    @property
+    def pid(self) -> int:
+        return int(self._server.get_postmaster_info().pid)
+
     def start(self) -> None:
         self._server.ensure_postgres_running()
 

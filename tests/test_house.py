@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings": "",
         "errors": "",
         "schemas": "",
+        "background": "errors",
         "claims": "",
         "client_keys": "",
         # the database
@@ -30,10 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "schema": "database postgres_backend sqlite_backend tables",
         "store": "claims commit_order database tables",
         "registry": "claims client_keys database store tables",
-        "purging": "database errors revocations store",
+        "purging": "database revocations store",
         # the rules
         "tokens": "claims errors",
-        "revocations": "claims database errors store",
+        "revocations": "claims database store",
         "sessions": "claims client_keys database errors revocations store tokens",
         # HTTP
         "payloads": "errors",
@@ -42,8 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         # what is run
         "development": "client_keys database registry settings",
         "server": "database development errors schema server_lock settings",
-        "app": "auth_backend database development errors handlers payloads purging revocations "
-        "schema server server_lock sessions settings tokens",
+        "app": "auth_backend background database development errors handlers payloads purging "
+        "revocations schema server server_lock sessions settings tokens",
         "manage": "client_keys database errors purging registry schema settings tables",
     }.items()
 }

@@ -33,7 +33,7 @@ def run(settings: Settings, clock: Clock, steady: Clock) -> Callable[[Action], N
     def run(action: Action) -> None:
         async def with_copy() -> None:
             async with Database(settings.database_url) as database:
-                copy = Revocations(database, TOKEN_SECONDS, 0.001, MAX_AGE, False, clock, steady)
+                copy = Revocations(database, TOKEN_SECONDS, MAX_AGE, False, clock, steady)
                 await copy.load()
                 await action(database, copy)
 
@@ -203,30 +203,11 @@ def test_a_poll_does_not_bring_back_an_earlier_epoch(
     run(action)
 
 
-def test_polling_goes_on_when_the_database_was_out_of_reach(
-    run: Callable[[Action], None], database_file: Path
-) -> None:
-    async def action(database: Database, copy: Revocations) -> None:
-        aside = database_file.with_suffix(".aside")
-        polling = asyncio.create_task(copy.poll_regularly())
-        database_file.rename(aside)
-        await asyncio.wait([polling], timeout=0.05)
-        aside.rename(database_file)
-        write(database_file, "session", NOW)
-        async with asyncio.timeout(10):
-            while not await copy.is_ended(CLAIMS):  # noqa: ASYNC110
-                await asyncio.sleep(0)
-        assert not polling.done()
-        polling.cancel()
-
-    run(action)
-
-
 def test_a_log_out_waits_for_the_copies_of_others(settings: Settings) -> None:
     async def run() -> None:
         database = Database(settings.database_url)
         for is_shared, max_age in ((False, 60), (True, 0.05)):
-            copy = Revocations(database, TOKEN_SECONDS, 60, max_age, is_shared)
+            copy = Revocations(database, TOKEN_SECONDS, max_age, is_shared)
             began = asyncio.get_running_loop().time()
             await copy.announce("session", NOW)
             took = asyncio.get_running_loop().time() - began

@@ -1,0 +1,21 @@
+"""Repeats what the service does beside its requests; no fault ends it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from errors import TemporarilyUnavailable
+
+logger = logging.getLogger("auth.background")
+
+
+async def repeat(action: Callable[[], Awaitable[object]], seconds: float) -> None:
+    """Until it is cancelled, with a pause of `seconds` after each time."""
+    while True:
+        try:
+            await action()
+        except TemporarilyUnavailable:
+            pass  # database.py has logged it
+        except Exception:
+            logger.exception("a fault beside the requests")
+        await asyncio.sleep(seconds)
