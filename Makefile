@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test group-commit lint format lock clean
+.PHONY: help run test soak group-commit scale lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -16,8 +16,14 @@ test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full bra
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+soak: $(VENV)/dev.stamp  ## Run the fault tests at length: 20,000 pairs, 200 kills; prints the figures
+	SOAK=1 $(BIN)/python -m pytest tests/faults
+
 group-commit: $(VENV)/dev.stamp  ## Measure what it brings to commit together
 	$(BIN)/python -W ignore benchmarks/group_commit.py
+
+scale: $(VENV)/dev.stamp  ## Measure up to 1,000,000 rows and clients; needs wrk
+	$(BIN)/python -W ignore benchmarks/scale.py
 
 lint: $(VENV)/dev.stamp  ## Check style and types
 	$(BIN)/ruff check .
