@@ -155,7 +155,7 @@ def test_purging_takes_what_is_over_in_batches(settings: Settings) -> None:
     async def action(database: Database) -> None:
         for number in range(10):
             await store.end_session(database, f"session-{number}", "logged_out", NOW, number)
-        assert await purging.purge(database, 75.5, 10, batch=2) == 6
+        assert await purging.purge(database, 75.5, 10, batch=2, pause_seconds=0) == 6
         assert await database.fetch_val("SELECT count(*) FROM revoked_jtis") == 4
 
     run(settings, action)

@@ -36,7 +36,7 @@ def test_only_rows_whose_time_is_over_go(
 
     async def run() -> int:
         async with Database(settings.database_url) as database:
-            return await purge(database, NOW, LEEWAY, batch)
+            return await purge(database, NOW, LEEWAY, batch, pause_seconds=0)
 
     assert asyncio.run(run()) == 3
     assert remaining(database_file) == [END + 1, int(NOW), int(NOW) + 900]
