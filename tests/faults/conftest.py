@@ -1,0 +1,72 @@
+"""Services that several tests share, and the figures that are told at the end."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.faults.client import Recorder
+from tests.faults.history import check
+from tests.faults.services import Service, serve_file, serve_nodes
+from tests.postgres import Postgres
+
+GRACE_SECONDS = 1.0
+"""Of the shared services, so that a test can wait until it is over."""
+FIGURES: list[str] = []
+
+Judge = Callable[..., None]
+
+
+@pytest.fixture(scope="package")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    file = tmp_path_factory.mktemp("workers") / "auth.db"
+    with serve_file(file, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+        yield service
+
+
+@pytest.fixture(scope="package")
+def nodes(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Service]:
+    urls = [postgres.new_database()] * 3
+    folder = tmp_path_factory.mktemp("nodes")
+    with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+        yield service
+
+
+@pytest.fixture(params=["two workers on SQLite", "three nodes on PostgreSQL"])
+def service(request: pytest.FixtureRequest) -> Service:
+    fixture = "workers" if "SQLite" in request.param else "nodes"
+    service: Service = request.getfixturevalue(fixture)
+    return service
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest) -> Judge:
+    """Let the one checker look at the history, and tell what there was to look at."""
+
+    def judge(
+        recorder: Recorder,
+        services: Sequence[Service] = (),
+        grace_seconds: float = GRACE_SECONDS,
+        max_age_seconds: float = 0.5,
+        **figures: int,
+    ) -> None:
+        violations = check(recorder.events, grace_seconds, max_age_seconds)
+        figures |= {
+            "sessions": len(recorder.sessions),
+            "events": len(recorder.events),
+            "503": recorder.count(503),
+            "violations": len(violations),
+        }
+        told = ", ".join(f"{name} {figure}" for name, figure in figures.items())
+        FIGURES.append(f"{request.node.name}: {told}")
+        assert not violations, "\n".join(violations[:20])
+        for service in services:
+            service.assert_silent(recorder)
+
+    return judge
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("faults")
+        for line in FIGURES:
+            terminalreporter.write_line(line)

@@ -1,0 +1,237 @@
+"""What the callers of a service saw, and the one judge of whether that may be."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Operation = Literal[
+    # requests
+    "login",
+    "use",  # of an access token, on a protected route
+    "refresh",
+    "logout",
+    "everywhere",
+    # an operator's commands
+    "disable",
+    "enable",
+    # what a test does and finds
+    "outage",  # the database is surely out of reach of the node
+    "trouble",  # the node may be without its database, or be down: from the fault to its repair
+    "integrity",  # of the database file
+]
+REQUESTS = frozenset({"login", "use", "refresh", "logout", "everywhere"})
+UNANSWERED = 0
+HUNG_UP = -1
+"""The caller did not wait for the answer."""
+EVERY_NODE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that began at `start` and was over at `end`, on the clock of the test.
+
+    `token` is the id of the refresh token that was sent, `successor` of the one in the answer.
+    """
+
+    start: float
+    end: float
+    node: str
+    operation: Operation
+    status: int
+    client: str = ""
+    session: str = ""
+    token: str = ""
+    successor: str = ""
+    has_retry_after: bool = False
+
+    def __str__(self) -> str:
+        of = f" of session {self.session}" if self.session else f" of client {self.client}"
+        return (
+            f"{self.operation}{of} on {self.node} from {self.start:.3f} to {self.end:.3f}"
+            f" got {self.status}"
+        )
+
+
+def check(
+    events: Sequence[Event], grace_seconds: float = 10, max_age_seconds: float = 0.5
+) -> list[str]:
+    """Every way in which the history breaks what must always hold; none for a good one.
+
+    What is not certain is not judged: a log-out without an answer may have ended the session or
+    not, and of two things that overlap either may have come first.
+    """
+    history = _History(events)
+    return [
+        *_ended_sessions(history),
+        *_one_successor(history, grace_seconds),
+        *_disabled_clients(history),
+        *_outages(history, max_age_seconds),
+        *_answers(history),
+        *_refused_without_cause(history),
+    ]
+
+
+class _History:
+    """The events, and what several rules ask of them."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = sorted(events, key=lambda event: event.start)
+        self.by_operation: dict[str, list[Event]] = defaultdict(list)
+        self.refreshes: dict[str, list[Event]] = defaultdict(list)
+        for event in self.events:
+            self.by_operation[event.operation].append(event)
+            if event.operation == "refresh":
+                self.refreshes[event.token].append(event)
+        self.logins = {
+            event.session: event for event in self.by_operation["login"] if event.status == 200
+        }
+        self.sessions: dict[str, list[Event]] = defaultdict(list)
+        for login in self.logins.values():
+            self.sessions[login.client].append(login)
+
+    def first_ok(self, token: str) -> Event | None:
+        """The answer by which it is certain that the refresh token is spent."""
+        oks = [event for event in self.refreshes.get(token, ()) if event.status == 200]
+        return min(oks, key=lambda event: event.end, default=None)
+
+    def is_refused_reuse(self, event: Event) -> bool:
+        if (event.operation, event.status) != ("refresh", 401):
+            return False
+        spent = self.first_ok(event.token)
+        return spent is not None and spent.end < event.start
+
+    def acknowledged_ends(self) -> Iterator[tuple[str, Event]]:
+        """Sessions, and what surely ended them, once it was answered."""
+        for event in self.events:
+            if (event.operation, event.status) == ("logout", 200) or self.is_refused_reuse(event):
+                yield event.session, event
+            elif event.operation in ("everywhere", "disable") and event.status == 200:
+                for login in self.sessions[event.client]:
+                    # A login beside "everywhere" may be of either epoch. One that got in although
+                    # the client was being disabled came before.
+                    is_before = (
+                        login.end < event.start
+                        if event.operation == "everywhere"
+                        else login.start < event.end
+                    )
+                    if is_before:
+                        yield login.session, event
+
+    def attempted_ends(self) -> dict[str, float]:
+        """Sessions, and since when something may have ended them."""
+        since: dict[str, float] = {}
+
+        def note(session: str, start: float) -> None:
+            since[session] = min(start, since.get(session, start))
+
+        for event in self.events:
+            if event.operation == "logout":
+                note(event.session, event.start)
+            elif event.operation in ("everywhere", "disable"):
+                for login in self.sessions[event.client]:
+                    note(login.session, event.start)
+        for refreshes in self.refreshes.values():
+            for repeat in refreshes[1:]:
+                note(repeat.session, repeat.start)
+        return since
+
+
+def _ended_sessions(history: _History) -> Iterator[str]:
+    """After a log-out, "everywhere", a disabling or a reuse is answered, nothing of it is 200.
+
+    However often a process was killed, or the database restarted, in between.
+    """
+    ended: dict[str, Event] = {}
+    for session, event in history.acknowledged_ends():
+        if session not in ended or event.end < ended[session].end:
+            ended[session] = event
+    for event in history.events:
+        end = ended.get(event.session)
+        is_granted = event.operation in ("use", "refresh") and event.status == 200
+        if end and is_granted and event.start > end.end:
+            yield f"ended session: {event}, after {end}"
+
+
+def _one_successor(history: _History, grace_seconds: float) -> Iterator[str]:
+    """All 2xx answers to a refresh token name one successor, and there is no second branch."""
+    for token, refreshes in history.refreshes.items():
+        oks = [event for event in refreshes if event.status == 200]
+        successors = {event.successor for event in oks}
+        if len(successors) > 1 or token in successors:
+            yield f"successor: {len(oks)} answers to a token name {len(successors)}: {oks[0]}"
+        spent = history.first_ok(token)
+        if spent is None:
+            continue
+        successor_spent = history.first_ok(spent.successor)
+        for event in oks:
+            if successor_spent and event.start > successor_spent.end:
+                yield f"second branch: {event}, its successor is spent by {successor_spent}"
+            elif event.start > spent.end + grace_seconds:
+                yield f"grace: {event}, long after {spent}"
+
+
+def _disabled_clients(history: _History) -> Iterator[str]:
+    """A disabled client is not let in once the command says done."""
+    commands = history.by_operation["disable"] + history.by_operation["enable"]
+    done = sorted((event for event in commands), key=lambda event: event.start)
+    for login in history.logins.values():
+        last: Event | None = None
+        for command in done:
+            if command.client == login.client and command.start < login.end:
+                is_sure = command.status == 200 and command.end < login.start
+                last = command if command.operation == "enable" or is_sure else last
+        if last and last.operation == "disable":
+            yield f"disabled client: {login}, after {last}"
+
+
+def _outages(history: _History, max_age_seconds: float) -> Iterator[str]:
+    """The database is out of reach: no 200 but for what a copy that is fresh enough tells."""
+    for outage in history.by_operation["outage"]:
+        for event in history.events:
+            if event.operation in REQUESTS and event.status == 200 and _same_node(outage, event):
+                lease = max_age_seconds if event.operation == "use" else 0
+                if event.start > outage.start + lease and event.end < outage.end:
+                    yield f"outage: {event}, out of reach {outage.start:.3f} to {outage.end:.3f}"
+
+
+def _answers(history: _History) -> Iterator[str]:
+    """No 5xx but 503, that with Retry-After and for a reason; and no request without an answer."""
+    troubles = history.by_operation["trouble"]
+    for event in history.events:
+        if event.operation == "integrity" and event.status != 200:
+            yield f"integrity: {event}"
+        if event.operation not in REQUESTS:
+            continue
+        if event.status not in (200, 401, 503, UNANSWERED, HUNG_UP):
+            yield f"status: {event}"
+        if event.status == 503 and not event.has_retry_after:
+            yield f"no Retry-After: {event}"
+        if event.status in (503, UNANSWERED) and not any(
+            _same_node(trouble, event) and trouble.start < event.end and event.start < trouble.end
+            for trouble in troubles
+        ):
+            yield f"no trouble: {event}"
+
+
+def _refused_without_cause(history: _History) -> Iterator[str]:
+    """What was granted counts until something ends it: a service that refuses all is not safe."""
+    attempted = history.attempted_ends()
+    disabled: dict[str, float] = {}
+    for command in history.by_operation["disable"]:
+        disabled.setdefault(command.client, command.start)
+    for event in history.events:
+        if event.operation not in REQUESTS or event.status != 401:
+            continue
+        if event.operation == "login":
+            since = disabled.get(event.client)
+        elif event.operation == "logout":
+            since = None  # to repeat it is 200
+        else:
+            since = attempted.get(event.session)
+        if since is None or event.end < since:
+            yield f"no cause: {event}"
+
+
+def _same_node(fault: Event, event: Event) -> bool:
+    return fault.node in (EVERY_NODE, event.node)
