@@ -57,10 +57,13 @@ def serve(config: uvicorn.Config, listener: socket) -> None:
     """Raises `SystemExit` if the server or a worker failed to start."""
     if config.workers == 1:
         uvicorn.Server(config).run([listener])
-        return
-    supervisor = Multiprocess(config, [listener])
+    else:
+        supervise(Multiprocess(config, [listener]))
+
+
+def supervise(supervisor: Multiprocess) -> None:
     supervisor.run()
-    # The supervisor stops when a worker cannot start, as if it had been asked to.
+    # It stops when a worker cannot start, too, and as if it had been asked to.
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
 
