@@ -2,10 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test soak group-commit scale lint format lock clean
+.PHONY: help run test soak fuzz timing group-commit scale lint format lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(VENV)/run.stamp  ## Serve on http://127.0.0.1:8000, set up first where nothing is
 	@$(BIN)/python app.py
@@ -18,6 +18,13 @@ test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full bra
 
 soak: $(VENV)/dev.stamp  ## Run the fault tests at length: 20,000 pairs, 200 kills; prints the figures
 	SOAK=1 $(BIN)/python -m pytest tests/faults
+
+fuzz: $(VENV)/dev.stamp  ## Fuzz for minutes: a million mutated tokens, and new examples each time
+	$(BIN)/python -W ignore -m tests.fuzz.mutations
+	FUZZ=1 $(BIN)/python -m pytest tests/fuzz
+
+timing: $(VENV)/dev.stamp  ## Test that every refused key takes the same time
+	$(BIN)/python -W ignore benchmarks/timing.py
 
 group-commit: $(VENV)/dev.stamp  ## Measure what it brings to commit together
 	$(BIN)/python -W ignore benchmarks/group_commit.py

@@ -1,6 +1,8 @@
-"""The service in one screen: its routes, lifespan and error answers. `python app.py` serves it."""
+"""The table of contents: routes, error answers, and how the parts are put together."""
 
 import asyncio
+import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +15,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
+import audit
 import development
 import errors
 import handlers
@@ -21,6 +24,7 @@ import server
 from auth_backend import BearerBackend
 from background import repeat
 from database import Database
+from guessing import FailedLogins
 from payloads import Answer
 from purging import purge
 from revocations import Revocations
@@ -43,6 +47,8 @@ routes = [
 
 
 async def answer_refusal(request: Request, refusal: errors.Refusal) -> Answer:
+    if refusal.event:
+        audit.record(refusal.event, reason=str(refusal), **refusal.details)
     return Answer(errors.error_body(refusal), refusal.status, refusal.headers)
 
 
@@ -73,6 +79,11 @@ def create_app(
     database = create_database(settings.database_url)
     tokens = create_tokens(settings, clock)
     revocations = create_revocations(settings, database, clock)
+    failed_logins = FailedLogins(
+        settings.rate_limit_storage,
+        by_address=settings.login_failures_by_address,
+        together=settings.login_failures_together,
+    )
     sessions = Sessions(database, tokens, revocations, settings.refresh_grace_seconds, clock)
 
     @asynccontextmanager
@@ -89,18 +100,25 @@ def create_app(
             ):
                 task = asyncio.create_task(repeat(action, seconds))
                 stack.callback(task.cancel)
-            yield {"database": database, "sessions": sessions}
+            yield {
+                "database": database,
+                "sessions": sessions,
+                "failed_logins": failed_logins,
+            }
 
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(AuthenticationMiddleware, backend=BearerBackend(tokens, revocations))
+            Middleware(audit.OriginMiddleware),
+            Middleware(AuthenticationMiddleware, backend=BearerBackend(tokens, revocations)),
         ],
         exception_handlers=exception_handlers,
         lifespan=lifespan,
     )
     # A redirect to a path with or without a slash would go to whatever Host the caller named.
     app.router.redirect_slashes = False
+    for route in routes:  # `$`, which Starlette writes, lets a final newline pass
+        route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     return app
 
 
@@ -131,7 +149,7 @@ def create_revocations(
 def app_from_environment() -> Starlette:
     """For a server that wants a factory: `uvicorn --factory app:app_from_environment`."""
     settings = development.with_secret(load_settings())
-    server.configure_logging(settings.log_level)
+    audit.configure_logging(settings.log_level, sys.stdout)
     return create_app(settings)
 
 

@@ -68,7 +68,7 @@ class BearerBackend(AuthenticationBackend):
             token = extract_bearer(conn.headers.getlist("authorization"))
             claims = self._tokens.verify(ACCESS, token)
             if await self._revocations.is_ended(claims):
-                raise InvalidToken("ended session")
+                raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
         except Refusal as refusal:
             return AuthCredentials(), Stranger(refusal)
         return AuthCredentials(claims.scope.split()), Client(claims)

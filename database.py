@@ -28,7 +28,7 @@ class Database(databases.Database):
     constant of store.py takes its values by name, and is compiled the first time only.
     """
 
-    SUPPORTED_BACKENDS = {  # noqa: RUF012, the library's
+    SUPPORTED_BACKENDS = {
         "sqlite": "sqlite_backend:SQLiteBackend",
         "postgresql": "postgres_backend:PostgresBackend",
     }

@@ -10,18 +10,23 @@ CHALLENGE = 'Bearer realm="auth-api"'
 class Refusal(Exception):
     """A request that is not granted. `error` is the code that clients may build on.
 
-    `reason` tells the operator more than the client may know, and is never part of an answer.
-    `fields` names the parts of a payload that are at fault.
+    `event` is what the audit trail calls it, if it belongs there; `reason` and `details` tell the
+    operator more than the client may know, and are never part of an answer. `fields` names the
+    parts of a payload that are at fault.
     """
 
     status: ClassVar[int]
     error: ClassVar[str]
     description: ClassVar[str]
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
+    event: ClassVar[str] = ""
 
-    def __init__(self, reason: str = "", fields: Mapping[str, list[str]] | None = None) -> None:
+    def __init__(
+        self, reason: str = "", fields: Mapping[str, list[str]] | None = None, **details: str
+    ) -> None:
         super().__init__(reason or self.error)
         self.fields = fields
+        self.details = details
 
 
 class InvalidRequest(Refusal):
@@ -36,7 +41,7 @@ class Unauthorized(Refusal):
     """Nobody we know. Every 401 carries a challenge (RFC 9110, 15.5.2)."""
 
     status = 401
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": CHALLENGE}
+    headers: Mapping[str, str] = {"WWW-Authenticate": CHALLENGE}
 
 
 class MissingToken(Unauthorized):
@@ -50,16 +55,16 @@ class InvalidToken(Unauthorized):
     """The token is not ours, is over, or its session was ended (RFC 6750, 3.1)."""
 
     error = "invalid_token"
+    event = "token_refused"
     description = "The token is malformed, expired, revoked, or was not issued here."
-    headers: ClassVar[Mapping[str, str]] = {
-        "WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'
-    }
+    headers: Mapping[str, str] = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
 
 
 class InvalidClient(Unauthorized):
     """The client key opens nothing (RFC 6749, 5.2). Which of the reasons holds is not told."""
 
     error = "invalid_client"
+    event = "login_refused"
     description = "The client key is not valid."
 
 
@@ -67,6 +72,7 @@ class InvalidGrant(Unauthorized):
     """The refresh token is bad, spent or over, or its session was ended (RFC 6749, 5.2)."""
 
     error = "invalid_grant"
+    event = "refresh_refused"
     description = "The refresh token is not valid; log in again."
 
 
@@ -94,6 +100,35 @@ class ContentTooLarge(Refusal):
     description = "The body is larger than 16 KiB."
 
 
+class RequestTimeout(Refusal):
+    """The request did not arrive in time."""
+
+    status = 408
+    error = "request_timeout"
+    description = "The request took too long to arrive."
+
+
+class TooManyFailures(Refusal):
+    """Too many logins failed, here or everywhere (RFC 6585, 4)."""
+
+    status = 429
+    error = "too_many_failures"
+    event = "login_refused"
+    description = "Too many logins have failed; try again later."
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__("too many failed logins")
+        self.headers = {"Retry-After": str(seconds)}
+
+
+class HeadTooLarge(Refusal):
+    """The request line and the headers are over the limit (RFC 6585, 5)."""
+
+    status = 431
+    error = "head_too_large"
+    description = "The request line and the headers are larger than 16 KiB."
+
+
 class UnsupportedMediaType(Refusal):
     """The body is in none of the three encodings."""
 
@@ -116,7 +151,7 @@ class TemporarilyUnavailable(Refusal):
     status = 503
     error = "temporarily_unavailable"
     description = "The service cannot reach its database; try again."
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 def error_body(refusal: Refusal) -> dict[str, object]:

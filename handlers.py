@@ -4,11 +4,13 @@ from typing import TypedDict
 
 from starlette.requests import Request
 
+import audit
 import registry
 import store
 from auth_backend import authenticated, extract_bearer
 from database import Database
 from errors import InvalidRequest, InvalidToken, MissingToken
+from guessing import FailedLogins
 from payloads import Answer, read_payload
 from schemas import (
     LoginPayload,
@@ -28,11 +30,13 @@ class State(TypedDict):
 
     database: Database
     sessions: Sessions
+    failed_logins: FailedLogins
 
 
 async def login(request: Request[State]) -> Answer:
     payload = await read_payload(request, LoginPayload())
-    pair = await request.state["sessions"].log_in(payload["client_key"])
+    async with request.state["failed_logins"].counted(audit.origin()["address"]):
+        pair = await request.state["sessions"].log_in(payload["client_key"])
     return Answer(TokenAnswer().dump(pair))
 
 

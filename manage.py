@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
@@ -9,12 +10,14 @@ from typing import TypeVar
 import click
 from databases.interfaces import Record
 
+import audit
 import purging
 import registry
 import schema
 from client_keys import new_client_id, new_client_key
 from database import FAULTS, Database, explain
 from errors import TemporarilyUnavailable
+from revocations import TIMER_SECONDS
 from settings import MAX_SESSION_SECONDS, Settings, SettingsError, load_settings
 from tables import SCHEMA_REVISION
 
@@ -29,14 +32,11 @@ class Failure(click.ClickException):
     exit_code = 2
 
 
-def run(action: Action[T], create: bool = False) -> T:
-    """Run `action` on the database that the settings name, once it is connected.
-
-    With `create`, a SQLite file is made where there is none.
-    """
+def run(action: Action[T]) -> T:
+    """Run `action` on the database that the settings name, once it is connected."""
 
     async def on_database(database: Database, settings: Settings) -> T:
-        await schema.prepare(database, create)
+        await schema.prepare(database, create=settings.is_development)
         async with database:
             return await action(database, settings)
 
@@ -62,7 +62,8 @@ async def _find_client(database: Database, name_or_id: str) -> Record:
 
 @click.group()
 def cli() -> None:
-    """Manage the clients of the login service."""
+    """Manage the clients of the login service. What is done is told on standard error, too."""
+    audit.configure_logging("warning", sys.stderr)
 
 
 @cli.command()
@@ -77,8 +78,9 @@ def create_client(name: str, as_json: bool) -> None:
     async def create(database: Database, settings: Settings) -> bool:
         return await registry.create_client(database, client_id, name, key, int(time.time()))
 
-    if not run(create, create=True):
+    if not run(create):
         raise Failure(f"There is a client {name!r} already; choose another name.")
+    audit.record("client_created", client=client_id, key_id=key.id)
     if as_json:
         report = {"user_id": client_id, "client_key": key.text, "key_id": key.id}
         click.echo(json.dumps(report))
@@ -118,10 +120,12 @@ def disable_client(client: str) -> None:
         expires_at = int(now) + MAX_SESSION_SECONDS
         await registry.disable_client(database, row["id"], now, expires_at)
         # Every worker's copy is younger than this, so that what is said next is true.
-        await asyncio.sleep(settings.revocation_max_age_seconds)
+        await asyncio.sleep(settings.revocation_max_age_seconds + TIMER_SECONDS)
         return row
 
-    click.echo(f"Disabled {run(disable)['name']!r}; its sessions are ended.")
+    row = run(disable)
+    audit.record("client_disabled", client=row["id"])
+    click.echo(f"Disabled {row['name']!r}; its sessions are ended.")
 
 
 @cli.command()
@@ -134,7 +138,9 @@ def enable_client(client: str) -> None:
         await registry.enable_client(database, row["id"])
         return row
 
-    click.echo(f"Enabled {run(enable)['name']!r}.")
+    row = run(enable)
+    audit.record("client_enabled", client=row["id"])
+    click.echo(f"Enabled {row['name']!r}.")
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """Reads a request's payload in any of three encodings, and writes answers: always JSON."""
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from audit import origin
 from errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
 
 MAX_BODY_BYTES = 16 * 1024
@@ -31,6 +33,7 @@ class Answer(Response):
         self.raw_headers += [
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", origin().get("request_id", "").encode()),
         ]
 
 
@@ -71,28 +74,41 @@ async def _parse(headers: Headers, body: bytes) -> object:
             limits = {"max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
             return await _parse_form(FormParser(headers, _once(body), **limits).parse)
         case "multipart/form-data":
-            # The parser takes a form that breaks off for a whole one, with fewer fields.
-            boundary = parse_options_header(headers["content-type"])[1].get(b"boundary", b"")
-            if not body.rstrip().endswith(b"--" + boundary + b"--"):
-                raise InvalidRequest("a form that breaks off")
-            limits = {"max_files": 0, "max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
-            return await _parse_form(MultiPartParser(headers, _once(body), **limits).parse)
+            return await _parse_multipart(headers["content-type"], body)
     raise UnsupportedMediaType
 
 
 def _parse_json(body: bytes) -> object:
     try:
-        # Not the standard library's: it takes NaN and UTF-16, and dies of deep nesting.
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        # The standard library's parser takes NaN, UTF-16 and lone surrogates; orjson takes a name
+        # twice, which two readers of one message may read in two ways.
+        orjson.loads(body)
+        return json.loads(body, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):
         raise InvalidRequest("not JSON") from None
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) != len(pairs):
+        raise InvalidRequest("a repeated name")
+    return dict(pairs)
+
+
+async def _parse_multipart(content_type: str, body: bytes) -> dict[str, Any]:
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
+    # The parser takes a form that breaks off for a whole one, with fewer fields.
+    if not f"\r\n{body.decode('latin-1').rstrip()}".endswith(f"\r\n--{boundary}--"):
+        raise InvalidRequest("a form that breaks off")
+    # Without a charset of the caller's: there are codecs that garble, and some that always fail.
+    headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
+    limits = {"max_files": 0, "max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
+    return await _parse_form(MultiPartParser(headers, _once(body), **limits).parse)
 
 
 async def _parse_form(parse: Callable[[], Awaitable[FormData]]) -> dict[str, Any]:
     try:
         form = await parse()
-    except (MultiPartException, FormParserError, ValueError):
-        # A ValueError comes from a charset of the caller's: there are codecs that always fail.
+    except (MultiPartException, FormParserError):
         raise InvalidRequest("not a form") from None
     # RFC 6749, 3.2: parameters must not be included more than once.
     if len(form.multi_items()) != len(form):

@@ -14,12 +14,15 @@ from itertools import takewhile
 
 from databases.interfaces import Record
 
+import commit_order
 import store
 from claims import Claims
 from database import Database
 
 MARGIN_SECONDS = 60
 """By how much the clocks of two nodes may differ before one forgets what it still needs."""
+TIMER_SECONDS = 0.005
+"""By how much a timer may be early."""
 
 
 def steady_clock() -> float:
@@ -73,15 +76,17 @@ class Revocations:
         """For a row that is committed: return when it is in force on every worker."""
         self._remember(jti, revoked_at)
         if self._is_shared:
-            await asyncio.sleep(self._max_age_seconds + 0.005)  # a timer may be early
+            await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
 
     async def load(self) -> None:
         """Read what can still matter."""
-        await self._read(store.load_ended(self._database, self._clock() - self._keep_seconds))
+        await self._read(
+            commit_order.load_ended(self._database, self._clock() - self._keep_seconds)
+        )
 
     async def poll(self) -> None:
         """Read what was committed since, and forget what is over."""
-        await self._read(store.poll_ended(self._database, self._horizon))
+        await self._read(commit_order.poll_ended(self._database, self._horizon))
         self._forget()
 
     async def _read(self, question: Awaitable[list[Record]]) -> None:

@@ -1,7 +1,6 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
-import logging
 import sys
 from socket import socket
 
@@ -11,8 +10,10 @@ from uvicorn.supervisors import Multiprocess
 
 import development
 import schema
+from audit import configure_logging
 from database import FAULTS, Database, explain
 from errors import TemporarilyUnavailable
+from http_protocol import GuardedProtocol
 from server_lock import AlreadyServed, server_lock
 from settings import Settings, SettingsError, load_settings
 
@@ -21,11 +22,14 @@ STOP_SECONDS = 6
 
 
 def main() -> None:
-    """Serve until a signal. Exits with 2 if it cannot start, and says in a line why."""
+    """Serve until a signal. Exits with 2 if something is amiss, and says in a line what.
+
+    A port that cannot be had is told by uvicorn, which exits with a status of its own.
+    """
     try:
         settings = load_settings()
         development.with_secret(settings)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, sys.stdout)
         config = configure_server(settings)
         # First, since a port in use must not cost a newcomer the key that is shown once.
         listener = config.bind_socket()
@@ -77,18 +81,11 @@ def configure_server(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         lifespan="on",
         log_config=None,
+        http=GuardedProtocol,
+        ws="none",
         access_log=False,  # it would log tokens that callers put into a query
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-
-
-def configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    # At their lower levels these log the values of queries, digests and token ids among them; and
-    # asyncpg warns with a traceback, each second, of an outage that database.py tells in a line.
-    for name in ("databases", "aiosqlite", "asyncpg"):
-        logging.getLogger(name).setLevel(logging.ERROR)

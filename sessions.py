@@ -1,10 +1,12 @@
 """The rules of a session: how it begins, goes on and ends."""
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from databases.interfaces import Record
+
+import audit
 import store
 from claims import Claims, new_id
 from client_keys import digest_of, is_well_formed
@@ -12,8 +14,6 @@ from database import Database
 from errors import InvalidClient, InvalidGrant, InvalidToken
 from revocations import Revocations
 from tokens import ACCESS, REFRESH, Tokens
-
-logger = logging.getLogger("auth.sessions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,24 @@ class Sessions:
         now = self._clock()
         if not is_well_formed(client_key):
             raise InvalidClient("malformed key")
-        login = await store.find_login(self._database, digest_of(client_key), now)
+        login = await store.find_login(self._database, digest_of(client_key))
         if login is None:
-            raise InvalidClient("unknown, expired, revoked or disabled key")
+            raise InvalidClient("unknown key")
+        if reason := _why_closed(login, now):
+            raise InvalidClient(reason, client=login["id"], key_id=login["key_id"])
         iat = int(now)
-        return self._pair(
-            Claims(
-                sub=login["id"],
-                sid=new_id(),
-                jti=new_id(),
-                key_id=login["key_id"],
-                scope=login["scopes"],
-                epoch=login["epoch"],
-                iat=iat,
-                exp=iat + self._tokens.refresh_seconds,
-            ),
-            iat,
+        claims = Claims(
+            sub=login["id"],
+            sid=new_id(),
+            jti=new_id(),
+            key_id=login["key_id"],
+            scope=login["scopes"],
+            epoch=login["epoch"],
+            iat=iat,
+            exp=iat + self._tokens.refresh_seconds,
         )
+        _record("login", claims)
+        return self._pair(claims, iat)
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         """Spend a refresh token for its successor and a new access token.
@@ -88,6 +89,7 @@ class Sessions:
         spent_at = now
         if not await store.spend(self._database, claims, now):
             spent_at = await self._spent_before(claims, now)
+        _record("refreshed", claims)
         # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
         # live longer than a session does.
         return self._pair(claims.successor(iat=max(claims.iat, int(spent_at))), int(now))
@@ -95,17 +97,17 @@ class Sessions:
     async def _spent_before(self, claims: Claims, now: float) -> float:
         spent = await store.find_spent(self._database, claims, now)
         if spent is None:
-            raise InvalidGrant("ended session")
+            raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
             # Perhaps another replay has just ended it, and this answer must not come before its.
             await self._revocations.announce(claims.sid, now)
-            raise InvalidGrant("ended session")
+            raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         spent_at: float = spent["revoked_at"]
         if now - spent_at <= self._grace_seconds and not spent["successor_is_spent"]:
             return spent_at
         await self._end(claims, "reused", now)
-        logger.warning("refresh_reused client=%s session=%s", claims.sub, claims.sid)
-        raise InvalidGrant("reused")
+        _record("refresh_reused", claims)
+        raise InvalidGrant("reused", client=claims.sub, session=claims.sid)
 
     async def log_out(self, access_token: str, everywhere: bool) -> None:
         """End the token's session, or all of its client's; to repeat it changes nothing.
@@ -117,10 +119,12 @@ class Sessions:
         claims = self._tokens.read(ACCESS, access_token)
         if not everywhere:
             await self._end(claims, "logged_out", now)
+            _record("logged_out", claims)
             return
         try:
             self._tokens.verify(ACCESS, access_token)
             await self._end_all(claims, now)
+            _record("logged_out_everywhere", claims)
         except InvalidToken:
             # A repeat is told by its epoch, which is past already.
             epoch = await store.find_epoch(self._database, claims.sub)
@@ -155,3 +159,18 @@ class Sessions:
             expires_in=exp - now,
             refresh_expires_in=refresh.exp - now,
         )
+
+
+def _why_closed(login: Record, now: float) -> str:
+    """Why the key opens nothing; empty if it does."""
+    if login["disabled_at"] is not None:
+        return "disabled client"
+    if login["revoked_at"] is not None:
+        return "revoked key"
+    if login["expires_at"] is not None and login["expires_at"] <= now:
+        return "expired key"
+    return ""
+
+
+def _record(event: str, claims: Claims) -> None:
+    audit.record(event, client=claims.sub, key_id=claims.key_id, session=claims.sid)

@@ -8,6 +8,9 @@ from typing import Any
 
 from databases import DatabaseURL
 from dotenv import dotenv_values
+from limits import parse
+from limits.errors import ConfigurationError
+from limits.storage import storage_from_string
 from marshmallow import (
     EXCLUDE,
     Schema,
@@ -46,6 +49,10 @@ class Settings:
     leeway_seconds: float
     token_issuer: str
     token_audience: str
+    login_failures_by_address: str
+    login_failures_together: str
+    rate_limit_storage: str
+    trusted_proxies: str
     revocation_poll_seconds: float
     revocation_max_age_seconds: float
     log_level: str
@@ -66,6 +73,20 @@ def _long_enough(secret: str) -> None:
 def _printable(text: str) -> None:
     if not text.isprintable():
         raise ValidationError("Must be printable text.")
+
+
+def _rate(text: str) -> None:
+    try:
+        parse(text)
+    except ValueError:
+        raise ValidationError("Must look like 30/minute.") from None
+
+
+def _storage(uri: str) -> None:
+    try:
+        storage_from_string(f"async+{uri}")
+    except ConfigurationError:
+        raise ValidationError("Must look like memory:// or redis://127.0.0.1:6379.") from None
 
 
 def _served_database(url: str) -> None:
@@ -112,6 +133,10 @@ class SettingsSchema(Schema):
     leeway_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
     token_issuer = fields.String(load_default="auth-api")
     token_audience = fields.String(load_default="auth-api")
+    login_failures_by_address = fields.String(load_default="30/minute", validate=_rate)
+    login_failures_together = fields.String(load_default="3000/minute", validate=_rate)
+    rate_limit_storage = fields.String(load_default="memory://", validate=_storage)
+    trusted_proxies = fields.String(load_default="")
     revocation_poll_seconds = fields.Float(load_default=0.1, validate=validate.Range(0.01, 60))
     revocation_max_age_seconds = fields.Float(load_default=0.5, validate=validate.Range(0, 60))
     log_level = fields.String(

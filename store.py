@@ -7,7 +7,7 @@ from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from claims import Claims, successor_jti
-from commit_order import Horizon, NextCommit
+from commit_order import NextCommit
 from database import Database
 from tables import client_keys, clients, revoked_jtis
 
@@ -57,17 +57,21 @@ FIND_LOGIN = (
     sa.select(
         clients.c.id,
         clients.c.scopes,
+        clients.c.disabled_at,
         client_keys.c.id.label("key_id"),
+        client_keys.c.expires_at,
+        client_keys.c.revoked_at,
         sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
     )
     .select_from(client_keys.join(clients).outerjoin(_epochs, _epochs.c.jti == clients.c.id))
-    .where(client_keys.c.digest == sa.bindparam("digest"), _key_opens)
+    .where(client_keys.c.digest == sa.bindparam("digest"))
 )
 
 
-async def find_login(database: Database, digest: str, now: float) -> Record | None:
-    """The `id`, `scopes`, `key_id` and `epoch` of a session that the key may begin."""
-    return await database.fetch_one(FIND_LOGIN, {"digest": digest, "now": now})
+async def find_login(database: Database, digest: str) -> Record | None:
+    """The key, its client and the client's epoch. Whether the key opens is judged by the caller:
+    were it judged here, the time of the answer would tell why a key does not."""
+    return await database.fetch_one(FIND_LOGIN, {"digest": digest})
 
 
 IS_ENDED = sa.select(_is_ended("jti", "sid", "key_id"))
@@ -154,34 +158,6 @@ async def end_all_sessions(
     values = {"row_jti": asked_by.sub, "reason": reason, "now": now, "expires_at": expires_at}
     epoch: float | None = await database.fetch_val(END_ALL, asked_by.as_dict() | values)
     return epoch
-
-
-_horizon = sa.select(Horizon().label("horizon")).subquery()
-LOAD = sa.select(_horizon.c.horizon, revoked_jtis.c.jti, revoked_jtis.c.revoked_at).select_from(
-    _horizon.outerjoin(
-        revoked_jtis,
-        sa.and_(
-            revoked_jtis.c.commit_order.is_not(None),
-            revoked_jtis.c.revoked_at > sa.bindparam("after"),
-        ),
-    )
-)
-POLL = sa.select(_horizon.c.horizon, revoked_jtis.c.jti, revoked_jtis.c.revoked_at).select_from(
-    _horizon.outerjoin(revoked_jtis, revoked_jtis.c.commit_order >= sa.bindparam("since"))
-)
-
-
-async def load_ended(database: Database, after: float) -> list[Record]:
-    """The `jti` and `revoked_at` of what ends access tokens and was written since `after`.
-
-    The `horizon` in each row, of which there is one at least, is where `poll_ended` goes on.
-    """
-    return await database.fetch_all(LOAD, {"after": after})
-
-
-async def poll_ended(database: Database, since: int) -> list[Record]:
-    """Like `load_ended`: all that was committed since the horizon of an earlier call."""
-    return await database.fetch_all(POLL, {"since": since})
 
 
 FIND_EPOCH = sa.select(revoked_jtis.c.revoked_at).where(revoked_jtis.c.jti == sa.bindparam("sub"))

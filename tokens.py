@@ -16,6 +16,9 @@ ACCESS = "at+jwt"
 REFRESH = "rt+jwt"
 """Our own `typ`, so that neither token passes for the other."""
 
+MAX_TOKEN_LENGTH = 4096
+"""Ours have some 500 characters, and 1,300 more if the scopes are as long as can be."""
+
 _HS256 = JWSRegistry.algorithms["HS256"]
 
 
@@ -50,8 +53,7 @@ class Tokens:
         self._clock = clock
 
     def issue(self, typ: str, claims: Claims) -> str:
-        payload = orjson.dumps({"iss": self._issuer, "aud": self._audience, **claims.as_dict()})
-        signing_input = f"{self._signing_headers[typ]}.{_encode(payload)}"
+        signing_input = f"{self._signing_headers[typ]}.{_encode(self._payload(claims))}"
         signature = _HS256.sign(signing_input.encode(), self._signing_key)
         return f"{signing_input}.{_encode(signature)}"
 
@@ -69,6 +71,8 @@ class Tokens:
 
     def read(self, typ: str, token: str) -> Claims:
         """Like `verify`, whatever the time: a log-out may come after the token's end."""
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise InvalidToken("too long")
         header, _, rest = token.partition(".")
         payload, _, signature = rest.partition(".")
         key = self._keys[typ].get(header)
@@ -77,9 +81,17 @@ class Tokens:
         try:
             if not _HS256.verify(f"{header}.{payload}".encode("ascii"), _decode(signature), key):
                 raise InvalidToken("bad signature")
-            return self._claims(orjson.loads(_decode(payload)))
+            content = _decode(payload)
+            claims = self._claims(orjson.loads(content))
         except ValueError as error:
             raise InvalidToken("not a token") from error
+        # Not in another order, not twice, not with a space: to the letter as we write it.
+        if self._payload(claims) != content:
+            raise InvalidToken("not as we write it")
+        return claims
+
+    def _payload(self, claims: Claims) -> bytes:
+        return orjson.dumps({"iss": self._issuer, "aud": self._audience, **claims.as_dict()})
 
     def _claims(self, payload: object) -> Claims:
         match payload:
@@ -95,9 +107,14 @@ class Tokens:
                 "iat": int(iat),
                 "exp": int(exp),
                 **others,
-            } if not others:
+            } if not others and _is_time(epoch) and _is_time(iat) and _is_time(exp) and iat < exp:
                 return Claims(sub, sid, jti, key_id, scope, epoch, iat, exp)
         raise InvalidToken("claims that we do not issue")
+
+
+def _is_time(seconds: float) -> bool:
+    """A number that JSON and both databases hold exactly; Python's `int` takes a bool too."""
+    return not isinstance(seconds, bool) and 0 <= seconds < 2**53
 
 
 def _header_segment(typ: str, key: OctKey) -> str:

@@ -139,7 +139,7 @@ def fill_postgres(postgres: Postgres, folder: Path, size: int) -> list[Subject]:
 
 
 def count_copied(subject: Subject) -> int:
-    """How many ids `store.load_ended` finds."""
+    """How many ids `commit_order.load_ended` finds."""
     query = "SELECT count(*) FROM revoked_jtis WHERE commit_order IS NOT NULL AND revoked_at > ?"
     return ask(subject, query, time.time() - COPY_SECONDS)
 

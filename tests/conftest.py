@@ -77,6 +77,7 @@ def settings(database_url: str, max_age: float) -> Settings:
             "SECRET_KEY": SECRET,
             "DATABASE_URL": database_url,
             "REVOCATION_MAX_AGE_SECONDS": str(max_age),
+            "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
         }
     )
     asyncio.run(schema.upgrade(Database(settings.database_url)))

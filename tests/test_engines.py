@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.testclient import TestClient
 
+import commit_order
 import purging
 import registry
 import schema
@@ -163,7 +164,7 @@ def test_purging_takes_what_is_over_in_batches(settings: Settings) -> None:
 
 def test_a_poll_misses_no_row_however_late_it_is_committed(settings: Settings) -> None:
     async def ids(database: Database, since: int) -> tuple[int, set[str]]:
-        rows = await store.poll_ended(database, since)
+        rows = await commit_order.poll_ended(database, since)
         return rows[0]["horizon"], {row["jti"] for row in rows if row["jti"]}
 
     async def action(database: Database) -> None:

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         # the database
         "tables": "",
         "statements": "",
-        "commit_order": "",
+        "commit_order": "database tables",
         "server_lock": "",
         "sqlite_writer": "",
         "sqlite_backend": "sqlite_writer statements",
@@ -34,26 +34,32 @@ MAY_IMPORT: dict[str, set[str]] = {
         "purging": "database revocations store",
         # the rules
         "tokens": "claims errors",
-        "revocations": "claims database store",
-        "sessions": "claims client_keys database errors revocations store tokens",
+        "revocations": "claims commit_order database store",
+        "sessions": "audit claims client_keys database errors revocations store tokens",
         # HTTP
-        "payloads": "errors",
+        "audit": "",
+        "guessing": "errors",
+        "http_protocol": "errors",
+        "payloads": "audit errors",
         "auth_backend": "claims errors revocations tokens",
-        "handlers": "auth_backend database errors payloads registry schemas sessions store",
+        "handlers": "audit auth_backend database errors guessing payloads registry schemas "
+        "sessions store",
         # what is run
         "development": "client_keys database registry settings",
-        "server": "database development errors schema server_lock settings",
-        "app": "auth_backend background database development errors handlers payloads purging "
-        "revocations schema server server_lock sessions settings tokens",
-        "manage": "client_keys database errors purging registry schema settings tables",
+        "server": "audit database development errors http_protocol schema server_lock settings",
+        "app": "audit auth_backend background database development errors guessing handlers "
+        "payloads purging revocations schema server server_lock sessions settings tokens",
+        "manage": "audit client_keys database errors purging registry revocations schema settings "
+        "tables",
     }.items()
 }
 ONLY_IN = {
     "joserfc": {"tokens"},
     "click": {"manage"},
-    "uvicorn": {"server"},
+    "uvicorn": {"http_protocol", "server"},
+    "limits": {"guessing", "settings"},
     "marshmallow": {"payloads", "schemas", "settings"},
-    "starlette": {"app", "auth_backend", "handlers", "payloads"},
+    "starlette": {"app", "audit", "auth_backend", "handlers", "payloads"},
     "sqlalchemy": {
         "commit_order",
         "database",

@@ -27,7 +27,9 @@ def max_age() -> float:
 
 
 @pytest.fixture
-def manage(tmp_path: Path, database_file: Path) -> Manage:
+def manage(database_file: Path, settings: Settings) -> Manage:
+    """Types a command. `settings` has made the database."""
+
     def manage(*arguments: str, status: int = 0, **environ: str) -> Result:
         environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"} | environ
         result = CliRunner().invoke(cli, arguments, env=environ)
@@ -52,7 +54,10 @@ def test_create_client_prints_the_key_and_nothing_else(
     result = manage("create-client", "billing", "--json")
     report = json.loads(result.stdout)
     assert set(report) == {"user_id", "client_key", "key_id"}
-    assert result.stderr == ""
+    event = json.loads(result.stderr)
+    assert (event["event"], event["client"]) == ("client_created", report["user_id"])
+    assert event["key_id"] == report["key_id"]
+    assert report["client_key"] not in result.stderr
     assert assert_answer(log_in(api, report["client_key"]), 200)["user_id"] == report["user_id"]
     with sqlite3.connect(database_file) as database:
         rows = database.execute("SELECT id, client_id, digest FROM client_keys").fetchall()
@@ -116,6 +121,8 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
 
     result = manage("disable-client", given)
     assert result.stdout == "Disabled 'billing'; its sessions are ended.\n"
+    event = json.loads(result.stderr)
+    assert (event["event"], event["client"]) == ("client_disabled", client["user_id"])
     headers = bearer(pair["access_token"])
     refresh = {"refresh_token": pair["refresh_token"]}
     assert_refused(log_in(api, client["client_key"]), 401, "invalid_client")
@@ -123,7 +130,9 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
     assert_refused(api.post("/refresh-token", json=refresh), 401, "invalid_grant")
     assert_answer(api.get("/me", headers=bearer(bystander["access_token"])), 200)
 
-    assert manage("enable-client", given).stdout == "Enabled 'billing'.\n"
+    result = manage("enable-client", given)
+    assert result.stdout == "Enabled 'billing'.\n"
+    assert json.loads(result.stderr)["event"] == "client_enabled"
     assert_refused(api.get("/secure-data", headers=headers), 401, "invalid_token")
     assert_refused(api.post("/refresh-token", json=refresh), 401, "invalid_grant")
     again = assert_answer(log_in(api, client["client_key"]), 200)
@@ -160,12 +169,19 @@ def test_purge_deletes_what_is_over(
 
 @pytest.mark.parametrize(
     "command",
-    [["list-clients"], ["disable-client", "x"], ["enable-client", "x"], ["purge"]],
+    [
+        ["create-client", "x"],
+        ["list-clients"],
+        ["disable-client", "x"],
+        ["enable-client", "x"],
+        ["purge"],
+    ],
     ids=lambda command: str(command[0]),
 )
 def test_a_database_is_never_made_unasked(
     manage: Manage, database_file: Path, command: list[str]
 ) -> None:
+    database_file.unlink()
     result = manage(*command, status=2)
     assert result.stderr == (
         f"Error: There is no database {database_file}."
@@ -177,17 +193,25 @@ def test_a_database_is_never_made_unasked(
 def test_migrate_makes_the_database_and_may_be_repeated(
     manage: Manage, database_file: Path
 ) -> None:
+    database_file.unlink()
     for _ in range(2):
         assert manage("migrate").stdout == "The schema is at revision 0001.\n"
         assert json.loads(manage("list-clients", "--json").stdout) == []
 
 
-def test_the_first_client_makes_the_database(manage: Manage, database_file: Path) -> None:
-    create(manage, "billing")
-    assert database_file.exists()
+def test_in_development_the_first_command_makes_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SECRET_KEY", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    result = CliRunner().invoke(cli, ["create-client", "billing", "--json"])
+    assert is_well_formed(json.loads(result.stdout)["client_key"])
+    assert (tmp_path / "auth.db").exists()
 
 
 def test_bad_settings_are_told_and_nothing_is_done(manage: Manage, database_file: Path) -> None:
+    database_file.unlink()
     result = manage("list-clients", status=2, SECRET_KEY="short")
     assert "SECRET_KEY" in result.stderr
     assert "short" not in result.stderr

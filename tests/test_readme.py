@@ -158,6 +158,14 @@ def test_every_setting_is_listed_with_its_default() -> None:
     assert {name: f"`{value}`" if value else "" for name, value in example.items()} == expected
 
 
+def test_every_event_is_listed() -> None:
+    code = "".join(path.read_text() for path in ROOT.glob("*.py"))
+    told = re.findall(r'(?:record\(|event = )"(\w+)"', code)
+    rows = re.findall(r"^\| (`.+?) \|", section("The audit trail"), re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", " ".join(rows))
+    assert set(listed) == set(told)
+
+
 def test_every_command_is_listed() -> None:
     listed = {row.split()[0] for row in table("Commands")}
     assert listed == set(cli.list_commands(click.Context(cli)))

@@ -44,6 +44,7 @@ def children(pid: int) -> list[int]:
 
 
 def create_client(folder: Path, **environ: str) -> str:
+    run(folder, "manage.py", "migrate", **environ)
     result = run(folder, "manage.py", "create-client", "billing", "--json", **environ)
     key: str = json.loads(result.stdout)["client_key"]
     return key
@@ -88,10 +89,10 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
 
 def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"SECRET_KEY={'s' * 32}\nTOKEN_ISSUER=from-the-file\n")
-    key = json.loads(run(tmp_path, "manage.py", "create-client", "billing", "--json").stdout)
+    key = create_client(tmp_path)
     with serve(tmp_path) as served:
         assert "ck_" not in served.console
-        body = {"client_key": key["client_key"]}
+        body = {"client_key": key}
         pair = assert_answer(httpx.post(f"{served.url}/login", json=body), 200)
     assert not (tmp_path / ".secret_key").exists()
     from tests import forge

@@ -21,6 +21,10 @@ DEFAULTS = {
     "leeway_seconds": 10,
     "token_issuer": "auth-api",
     "token_audience": "auth-api",
+    "login_failures_by_address": "30/minute",
+    "login_failures_together": "3000/minute",
+    "rate_limit_storage": "memory://",
+    "trusted_proxies": "",
     "revocation_poll_seconds": 0.1,
     "revocation_max_age_seconds": 0.5,
     "log_level": "info",
@@ -47,6 +51,10 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "leeway_seconds": "0",
         "token_issuer": "https://login.example",
         "token_audience": "https://api.example",
+        "login_failures_by_address": "5/hour",
+        "login_failures_together": "100/second",
+        "rate_limit_storage": "redis://127.0.0.1:6379",
+        "trusted_proxies": "10.0.0.1,10.0.0.2",
         "revocation_poll_seconds": "0.2",
         "revocation_max_age_seconds": "2",
         "log_level": "debug",
@@ -97,6 +105,8 @@ FAULTS = {
     "REFRESH_GRACE_SECONDS": "nan",
     "LEEWAY_SECONDS": "301",
     "LOG_LEVEL": "loud",
+    "LOGIN_FAILURES_BY_ADDRESS": "often",
+    "RATE_LIMIT_STORAGE": "nowhere://127.0.0.1",
 }
 
 

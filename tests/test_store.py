@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import ClauseElement
 
+import commit_order
 import registry
 import schema
 import store
@@ -17,7 +18,7 @@ from tables import metadata
 
 STATEMENTS = {
     name: statement
-    for module in (store, registry)
+    for module in (store, registry, commit_order)
     for name, statement in vars(module).items()
     if name.isupper() and isinstance(statement, ClauseElement)
 }

@@ -50,8 +50,8 @@ def test_neither_token_passes_for_the_other(tokens: Tokens) -> None:
 
 
 ONE_SECOND_OFF: list[tuple[dict[str, Any], bool]] = [
-    ({"exp": int(NOW) - 9}, True),
-    ({"exp": int(NOW) - 10}, False),
+    ({"iat": int(NOW) - 99, "exp": int(NOW) - 9}, True),
+    ({"iat": int(NOW) - 99, "exp": int(NOW) - 10}, False),
     ({"iat": int(NOW) + 10, "exp": int(NOW) + 900}, True),
     ({"iat": int(NOW) + 11, "exp": int(NOW) + 900}, False),
     ({"iat": int(NOW), "exp": int(NOW) + 900}, True),

@@ -1,0 +1,88 @@
+"""The audit trail: a line for each security event, which nobody can forge by what they send."""
+
+import logging
+import re
+import secrets
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger("auth.audit")
+
+_SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
+_origin: ContextVar[dict[str, str]] = ContextVar("origin")
+
+
+class OriginMiddleware:
+    """Notes where a request comes from: its id, and the network address of its sender.
+
+    The id is the caller's `X-Request-ID` if that is sane, else a new one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            address = scope["client"][0] if scope["client"] else ""
+            _origin.set({"request_id": _request_id(scope), "address": address})
+        await self.app(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and _SANE_ID.fullmatch(given[0]):
+        return str(given[0], "ascii")
+    return secrets.token_hex(8)
+
+
+def origin() -> dict[str, str]:
+    """The `request_id` and `address` of the request under way; empty outside of one."""
+    return _origin.get({})
+
+
+def record(event: str, **details: str | None) -> None:
+    """Write a line. `details` never hold a key, a token or a digest."""
+    logger.info(event, extra={"details": origin() | details})
+
+
+class JSONFormatter(logging.Formatter):
+    """For machines: an object for each record, which no content can break out of."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= getattr(record, "details", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+class PlainFormatter(logging.Formatter):
+    """For people at a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        details: dict[str, str | None] = getattr(record, "details", {})
+        pairs = (f"{name}={value}" for name, value in details.items())
+        return " ".join([super().format(record), *pairs])
+
+
+def configure_logging(level: str, stream: TextIO) -> None:
+    """Plain lines at a terminal, else JSON; and the audit trail whatever the level."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PlainFormatter() if stream.isatty() else JSONFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logger.setLevel(logging.INFO)
+    # At their lower levels these log the values of queries, digests and token ids among them; and
+    # asyncpg warns with a traceback, each second, of an outage that database.py tells in a line.
+    for name in ("databases", "aiosqlite", "asyncpg", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)

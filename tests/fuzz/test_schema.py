@@ -1,0 +1,297 @@
+"""The served app does what `openapi.json` says, whatever schemathesis makes of that."""
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from schemathesis.checks import load_all_checks
+
+import errors
+import registry
+import schema as database_schema
+from app import routes
+from claims import Claims
+from client_keys import new_client_id, new_client_key
+from database import Database
+from tests import forge
+from tests.checks import assert_answer, bearer
+from tests.fuzz.budget import budget
+from tests.serving import ROOT, Served, serve
+from tokens import ACCESS, REFRESH, Tokens
+
+DESCRIPTION = json.loads((ROOT / "tests" / "fuzz" / "openapi.json").read_text())
+SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
+CLIENT, KEY = new_client_id(), new_client_key()
+TOKENS = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10)
+MADE_UP = re.compile(r"ck_[0-9a-f]{16}_[0-9A-Za-z]{43}[0-9a-f]{8}")
+
+
+NUMBERS = itertools.count()
+
+
+def good_token(typ: str) -> str:
+    """As after a login just now, and another one each time: an example that is run again must be
+    answered the same, and a token is spent or ended by being used."""
+    sid, now = f"drawn{next(NUMBERS):017d}", time.time()
+    exp = int(now) + (900 if typ == ACCESS else 604_800)
+    return TOKENS.issue(typ, Claims(CLIENT, sid, f"{sid}.{typ}", KEY.id, "", now, int(now), exp))
+
+
+def tokens(typ: str) -> st.SearchStrategy[str]:
+    good = st.builds(good_token, st.just(typ))
+    return good | st.text() | good.map(lambda token: token[:-1])
+
+
+# An arbitrary string has the right type, and it opens nothing. So that what happens behind an open
+# door is looked at as well, the formats also give what opens it.
+schemathesis.openapi.format(
+    "client-key", st.just(KEY.text) | st.text() | st.from_regex(MADE_UP, fullmatch=True)
+)
+schemathesis.openapi.format("access-token", tokens(ACCESS))
+schemathesis.openapi.format("refresh-token", tokens(REFRESH))
+
+
+def load(**generation: object) -> Any:
+    """No check is switched off. Unknown fields are ignored by design, and so are allowed."""
+    config = schemathesis.Config.from_dict(
+        {"cache": {"enabled": False}, "generation": generation, "checks": CHECKS}
+    )
+    return schemathesis.openapi.from_dict(DESCRIPTION, config=config)
+
+
+CHECKS = {
+    # 503 is the one answer of its kind that may be, but here the database is well.
+    "not_a_server_error": {"enabled": True},
+    # A string of the right type that is no key or token of ours is 401, and never 400: it is not
+    # told what a right one looks like. A drawn body may be too large.
+    "positive_data_acceptance": {"enabled": True, "expected-statuses": ["200", "401", "413"]},
+    "negative_data_rejection": {
+        "enabled": True,
+        "expected-statuses": ["400", "401", "405", "413", "415"],
+    },
+}
+described = load(**{"with-security-parameters": False})
+for_strangers = load(**{"with-security-parameters": True})
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("fuzzed")
+    url = f"sqlite:///{folder}/auth.db"
+
+    async def prepare() -> None:
+        await database_schema.upgrade(Database(url))
+        async with Database(url) as database:
+            assert await registry.create_client(database, CLIENT, "fuzzed", KEY, int(time.time()))
+
+    asyncio.run(prepare())
+    environ = {
+        "SECRET_KEY": SECRET,
+        "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
+        "LOGIN_FAILURES_TOGETHER": "1000000/second",
+        "LOG_LEVEL": "debug",
+    }
+    with serve(folder, **environ) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+ISSUED: set[str] = set()
+
+
+def log_in(served: Served, session: requests.Session) -> dict[str, str]:
+    response = session.post(f"{served.url}/login", json={"client_key": KEY.text}, timeout=10)
+    pair: dict[str, str] = assert_answer(response, 200)
+    ISSUED.update({pair["access_token"], pair["refresh_token"]})
+    return pair
+
+
+def has_token(case: Any) -> bool:
+    return isinstance(case.body, dict) and case.body.get("access_token") is not None
+
+
+def is_of_one_shape(ctx: Any, response: Any, case: Any) -> None:
+    """Every answer, also of the methods and media types that the description does not know."""
+    headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
+    assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert ("www-authenticate" in headers) == (response.status_code == 401)
+    assert ("allow" in headers) == (response.status_code == 405)
+    assert response.status_code < 500
+    if response.status_code != 200 and response.request.method != "HEAD":
+        body = json.loads(response.content)
+        assert set(body) - {"fields"} == {"error", "error_description"}
+
+
+def call(case: Any, served: Served, session: requests.Session, token: str | None) -> Any:
+    """Send the case and let every check look at the answer."""
+    return case.call_and_validate(
+        base_url=served.url,
+        session=session,
+        headers=bearer(token) if token else None,
+        additional_checks=[is_of_one_shape],
+        timeout=10,
+    )
+
+
+@described.parametrize()  # type: ignore[untyped-decorator]
+@budget(100)
+def test_a_client_is_answered_as_described(
+    case: Any, served: Served, session: requests.Session
+) -> None:
+    protected = case.path in ("/me", "/secure-data", "/logout")
+    # RFC 6750, 2: a token in the header and in the body would be two ways at once, which is 400.
+    token = log_in(served, session)["access_token"] if protected and not has_token(case) else None
+    response = call(case, served, session, token)
+    if case.path in ("/me", "/secure-data") and case.method == "GET":
+        assert response.status_code == 200
+
+
+@for_strangers.include(path=["/me", "/secure-data"]).parametrize()  # type: ignore[untyped-decorator]
+@budget(100)
+def test_a_stranger_is_answered_as_described(
+    case: Any, served: Served, session: requests.Session
+) -> None:
+    """With an Authorization header of any kind, or none; `ignored_auth` sees to it."""
+    assert call(case, served, session, None).status_code != 200
+
+
+# A protected route is reached by links with the token of the login before, so what is checked
+# here besides is what `use_after_free` would check of a DELETE: after a log-out nothing opens.
+@pytest.fixture
+def machine(served: Served, session: requests.Session) -> type:
+    base: Any = described.as_state_machine()
+
+    class Flow(base):  # type: ignore[misc]
+        """Follows the links from answer to answer, and knows which sessions are ended."""
+
+        def setup(self) -> None:
+            self.pair = log_in(served, session)
+            self.ended: set[str] = set()
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            kwargs = {"base_url": served.url, "session": session, "timeout": 10}
+            if case.path in ("/me", "/secure-data", "/logout") and not has_token(case):
+                kwargs["headers"] = bearer(self.pair["access_token"])
+            return kwargs
+
+        def validate_response(self, response: Any, case: Any, **kwargs: Any) -> None:
+            super().validate_response(response, case, additional_checks=[is_of_one_shape], **kwargs)
+            used = self.pair["access_token"]
+            if response.status_code != 200:
+                return
+            if case.path in ("/login", "/refresh-token"):
+                self.pair = json.loads(response.content)
+                ISSUED.update({self.pair["access_token"], self.pair["refresh_token"]})
+                assert sid(self.pair["access_token"]) not in self.ended
+            elif case.path in ("/me", "/secure-data"):
+                assert sid(used) not in self.ended, "an ended session opens a route"
+            elif case.path == "/logout":
+                self.ended.add(sid(case.body["access_token"] if has_token(case) else used))
+
+    return Flow
+
+
+def sid(token: str) -> str:
+    return str(forge.claims_of(token)["sid"])
+
+
+def test_what_an_answer_links_to_is_answered_as_described(machine: Any) -> None:
+    """Not shrunk, since each step is a request: a fault would take minutes to be told."""
+    phases = [Phase.explicit, Phase.generate]
+    machine.run(settings=settings(budget(50), stateful_step_count=10, phases=phases))
+
+
+def test_of_all_this_the_console_holds_no_traceback_and_no_secret(served: Served) -> None:
+    """The last test over the served app."""
+    assert served.process.poll() is None
+    console = served.console
+    assert "Traceback" not in console
+    assert '"level":"error"' not in console
+    for secret in (SECRET, KEY.text, KEY.digest, *ISSUED):
+        assert secret not in console
+        assert secret[-20:] not in console
+
+
+# The description itself
+
+
+def leaves(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
+    children = kind.__subclasses__()
+    return [leaf for child in children for leaf in leaves(child)] if children else [kind]
+
+
+def resolve(node: Any) -> Any:
+    while "$ref" in node:
+        found = DESCRIPTION
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        node = found
+    return node
+
+
+def refusals(response: Any) -> list[dict[str, Any]]:
+    """The shapes of an answer."""
+    body = resolve(resolve(response)["content"]["application/json"]["schema"])
+    return [resolve(part) for part in body.get("oneOf", [body])]
+
+
+def test_every_route_is_described() -> None:
+    methods = {route.path: (route.methods or set()) - {"HEAD"} for route in routes}
+    assert {
+        path: {name.upper() for name in item} for path, item in DESCRIPTION["paths"].items()
+    } == (methods)
+
+
+def test_every_refusal_is_described_to_the_letter() -> None:
+    described = {
+        (
+            refusal["properties"]["error"]["const"],
+            refusal["properties"]["error_description"]["const"],
+        )
+        for response in DESCRIPTION["components"]["responses"].values()
+        for refusal in refusals(response)
+        if "error" in refusal["properties"]
+    }
+    assert described == {(kind.error, kind.description) for kind in leaves(errors.Refusal)}
+
+
+def test_every_answer_is_described_under_its_status_with_its_headers() -> None:
+    """404 and 405 belong to no operation; all that can be said of the others is said."""
+    by_error = {kind.error: kind for kind in leaves(errors.Refusal)}
+    common = {"Cache-Control", "X-Content-Type-Options", "X-Request-ID"}
+    for path, item in DESCRIPTION["paths"].items():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                headers = set(resolve(response)["headers"]) - common
+                for shape in refusals(response):
+                    if "error" not in shape["properties"]:
+                        assert status == "200", path
+                        continue
+                    kind = by_error[shape["properties"]["error"]["const"]]
+                    assert int(status) == kind.status, path
+                    expected = {"Retry-After"} if kind.status == 429 else set(kind.headers)
+                    assert headers == expected, path
+
+
+def test_no_check_is_switched_off() -> None:
+    load_all_checks()
+    for schema in (described, for_strangers):
+        for name in schemathesis.checks.CHECKS.get_all_names():
+            assert schema.config.checks.get_by_name(name=name).enabled, name
