@@ -24,14 +24,14 @@ from errors import (
     RequestTimeout,
     error_body,
 )
+from payloads import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
-MAX_BODY_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
 """With what frames the body: chunks, their extensions, trailers."""
 MAX_CONNECTIONS = 1_000
 """For each worker. Past it, whoever has kept us waiting for the longest has to go."""
-MAX_PIPELINED = 16
+MAX_PIPELINED = 100
 WAIT_SECONDS = 10.0
 """How long a head may take to arrive, then a body, and then an answer to be read."""
 CHECK_SECONDS = 1.0
@@ -128,7 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.waits_since = self.loop.time()
         super().on_headers_complete()
         if len(self.pipeline) > MAX_PIPELINED:
-            self.transport.abort()  # who asks a hundred things at once keeps the others waiting
+            self.transport.abort()  # who asks that much at once keeps the others waiting
 
     def _judge_head(self) -> None:
         """What the parser lets pass, and RFC 9112 does not: 2.3, 3.2 and 6.1. The body's length

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         # HTTP
         "audit": "",
         "guessing": "errors",
-        "http_protocol": "errors",
+        "http_protocol": "errors payloads",
         "payloads": "audit errors",
         "auth_backend": "claims errors revocations tokens",
         "handlers": "audit auth_backend database errors guessing payloads registry schemas "

@@ -83,7 +83,7 @@ def test_whoever_waited_longest_makes_room(server: uvicorn.Server) -> None:
 
 def test_no_connection_asks_for_much_at_once(server: uvicorn.Server) -> None:
     with connect(server) as client:
-        client.sendall(GET * 100)
+        client.sendall(GET * 200)
         with pytest.raises(ConnectionError):
             while client.recv(65_536):
                 pass
