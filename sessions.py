@@ -126,11 +126,12 @@ class Sessions:
             await self._end_all(claims, now)
             _record("logged_out_everywhere", claims)
         except InvalidToken:
-            # A repeat is told by its epoch, which is past already.
-            epoch = await store.find_epoch(self._database, claims.sub)
-            if epoch <= claims.epoch:
+            # A repeat is told by the epoch that it began itself. One that another session began
+            # spares the sessions since, which are none of a dead token's business.
+            last = await store.find_epoch(self._database, claims.sub)
+            if last is None or last["reason"] != _everywhere(claims):
                 raise
-            await self._revocations.announce(claims.sub, epoch)
+            await self._revocations.announce(claims.sub, last["revoked_at"])
 
     async def _end(self, claims: Claims, reason: str, now: float) -> None:
         expires_at = self._end_of_sessions(claims, now)
@@ -139,7 +140,9 @@ class Sessions:
 
     async def _end_all(self, claims: Claims, now: float) -> None:
         expires_at = self._end_of_sessions(claims, now)
-        epoch = await store.end_all_sessions(self._database, claims, "everywhere", now, expires_at)
+        epoch = await store.end_all_sessions(
+            self._database, claims, _everywhere(claims), now, expires_at
+        )
         if epoch is None:
             raise InvalidToken("ended session")
         await self._revocations.announce(claims.sub, epoch)
@@ -170,6 +173,11 @@ def _why_closed(login: Record, now: float) -> str:
     if login["expires_at"] is not None and login["expires_at"] <= now:
         return "expired key"
     return ""
+
+
+def _everywhere(claims: Claims) -> str:
+    """The reason of an epoch, with the session that asked for it."""
+    return f"everywhere {claims.sid}"
 
 
 def _record(event: str, claims: Claims) -> None:

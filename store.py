@@ -160,12 +160,14 @@ async def end_all_sessions(
     return epoch
 
 
-FIND_EPOCH = sa.select(revoked_jtis.c.revoked_at).where(revoked_jtis.c.jti == sa.bindparam("sub"))
+FIND_EPOCH = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
+    revoked_jtis.c.jti == sa.bindparam("sub")
+)
 
 
-async def find_epoch(database: Database, client_id: str) -> float:
-    """When all of the client's sessions were last ended; 0 for never."""
-    return float(await database.fetch_val(FIND_EPOCH, {"sub": client_id}) or 0)
+async def find_epoch(database: Database, client_id: str) -> Record | None:
+    """When all of the client's sessions were last ended (`revoked_at`), and the `reason`."""
+    return await database.fetch_one(FIND_EPOCH, {"sub": client_id})
 
 
 PURGE = (

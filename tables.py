@@ -37,7 +37,7 @@ revoked_jtis = Table(
     "revoked_jtis",
     metadata,
     Column("jti", String(32), primary_key=True),
-    Column("reason", String(20), nullable=False),
+    Column("reason", String(40), nullable=False),
     Column("revoked_at", Double, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("commit_order", BigInteger),

@@ -84,7 +84,7 @@ def test_everywhere_ends_every_session_and_spares_the_next(
         log_out(api, mine[0]["access_token"], everywhere=True)
         assert_session_is_over(api, *mine)
         after = login()
-        log_out(api, mine[1]["access_token"], everywhere=True)
+        log_out(api, mine[0]["access_token"], everywhere=True)
         assert_alive(api, after)
     assert_alive(api, theirs)
 

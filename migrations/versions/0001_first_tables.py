@@ -30,7 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "revoked_jtis",
         sa.Column("jti", sa.String(32), primary_key=True),
-        sa.Column("reason", sa.String(20), nullable=False),
+        sa.Column("reason", sa.String(40), nullable=False),
         sa.Column("revoked_at", sa.Double, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("commit_order", sa.BigInteger),
