@@ -44,6 +44,8 @@ routes = [
     Route("/healthz", handlers.healthz),
     Route("/readyz", handlers.readyz),
 ]
+for route in routes:  # `$`, which Starlette writes, lets a final newline pass
+    route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
 
 
 async def answer_refusal(request: Request, refusal: errors.Refusal) -> Answer:
@@ -117,8 +119,6 @@ def create_app(
     )
     # A redirect to a path with or without a slash would go to whatever Host the caller named.
     app.router.redirect_slashes = False
-    for route in routes:  # `$`, which Starlette writes, lets a final newline pass
-        route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     return app
 
 
