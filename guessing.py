@@ -1,16 +1,25 @@
 """Slows down whoever tries keys: failed logins are counted, by network address and together."""
 
+import asyncio
+import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TypeVar
 
 from limits import WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.storage import storage_from_string
 
 from errors import InvalidClient, TooManyFailures
+
+T = TypeVar("T")
+STORE_SECONDS = 0.5
+RETRY_SECONDS = 5.0
+
+logger = logging.getLogger("auth.guessing")
 
 
 class FailedLogins:
@@ -19,33 +28,69 @@ class FailedLogins:
     Past the limit of an address, it is not listened to until its window is over. Past the limit
     of all together, that goes for every address with a failure in its window: a client that did
     nothing wrong is let in whatever the others do. The latter also bounds the memory.
+
+    While the storage does not answer, each worker counts for itself: nobody is kept out for that.
     """
 
-    def __init__(self, storage: str, by_address: str, together: str) -> None:
-        self._limiter = FixedWindowRateLimiter(storage_from_string(f"async+{storage}"))
+    def __init__(
+        self,
+        storage: str,
+        by_address: str,
+        together: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shared = FixedWindowRateLimiter(storage_from_string(f"async+{storage}"))
+        self._own = FixedWindowRateLimiter(storage_from_string("async+memory://"))
         self._by_address = parse(by_address)
         self._together = parse(together)
+        self._clock = clock
+        self._is_reachable = True
+        self._retry_at = 0.0
 
     @asynccontextmanager
     async def counted(self, address: str) -> AsyncIterator[None]:
         """Raises `TooManyFailures` at once, or counts an `InvalidClient` that is raised inside."""
         network = _network_of(address)
-        await self._check(network)
+        for window in await self._ask(self._windows, network):
+            if window.remaining == 0:
+                raise TooManyFailures(_seconds_left(window))
         try:
             yield
         except InvalidClient:
-            await self._limiter.hit(self._by_address, network)
-            await self._limiter.hit(self._together)
+            await self._ask(self._hit, network)
             raise
 
-    async def _check(self, network: str) -> None:
-        own = await self._limiter.get_window_stats(self._by_address, network)
+    async def _windows(self, limiter: FixedWindowRateLimiter, network: str) -> list[WindowStats]:
+        """What this network is judged by: nothing, if it has no failure."""
+        own = await limiter.get_window_stats(self._by_address, network)
         if own.remaining == self._by_address.amount:
-            return
-        together = await self._limiter.get_window_stats(self._together)
-        for window in (own, together):
-            if window.remaining == 0:
-                raise TooManyFailures(_seconds_left(window))
+            return []
+        return [own, await limiter.get_window_stats(self._together)]
+
+    async def _hit(self, limiter: FixedWindowRateLimiter, network: str) -> None:
+        await limiter.hit(self._by_address, network)
+        await limiter.hit(self._together)
+
+    async def _ask(
+        self, question: Callable[[FixedWindowRateLimiter, str], Awaitable[T]], network: str
+    ) -> T:
+        """Ask the shared count, or this worker's own where that does not answer."""
+        if self._is_reachable or self._clock() >= self._retry_at:
+            # Of the logins that come while it is away, one in so many seconds waits for it.
+            self._retry_at = self._clock() + RETRY_SECONDS
+            try:
+                async with asyncio.timeout(STORE_SECONDS):
+                    answer = await question(self._shared, network)
+            except Exception as fault:  # each storage has its own, and no login fails for one
+                if self._is_reachable:
+                    logger.error("shared_count_unreachable fault=%s", type(fault).__name__)
+                self._is_reachable = False
+            else:
+                if not self._is_reachable:
+                    logger.info("shared_count_reachable")
+                self._is_reachable = True
+                return answer
+        return await question(self._own, network)
 
 
 def _seconds_left(window: WindowStats) -> int:

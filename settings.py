@@ -85,8 +85,8 @@ def _rate(text: str) -> None:
 def _storage(uri: str) -> None:
     try:
         storage_from_string(f"async+{uri}")
-    except ConfigurationError:
-        raise ValidationError("Must look like memory:// or redis://127.0.0.1:6379.") from None
+    except (ConfigurationError, ValueError):
+        raise ValidationError("Must look like memory:// or valkey://127.0.0.1:6379.") from None
 
 
 def _served_database(url: str) -> None:

@@ -53,7 +53,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "token_audience": "https://api.example",
         "login_failures_by_address": "5/hour",
         "login_failures_together": "100/second",
-        "rate_limit_storage": "redis://127.0.0.1:6379",
+        "rate_limit_storage": "valkey://127.0.0.1:6379",
         "trusted_proxies": "10.0.0.1,10.0.0.2",
         "revocation_poll_seconds": "0.2",
         "revocation_max_age_seconds": "2",
@@ -139,6 +139,23 @@ def test_a_file_that_is_no_text_is_a_fault(tmp_path: Path, monkeypatch: pytest.M
 def test_text_that_cannot_be_printed_is_a_fault(name: str, end: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({name: SECRET + end})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "x",
+        "redis://127.0.0.1:6379",
+        "valkey://127.0.0.1",
+        "valkey://127.0.0.1:x",
+        "valkey://127.0.0.1:99999",
+        "valkey://[::1",
+        "memcached://127.0.0.1:11211",
+    ],
+)
+def test_a_storage_that_cannot_be_had_is_a_fault(uri: str) -> None:
+    with pytest.raises(SettingsError, match=r"RATE_LIMIT_STORAGE: Must look like memory://"):
+        load_settings({"RATE_LIMIT_STORAGE": uri})
 
 
 NO_DATABASES = [
