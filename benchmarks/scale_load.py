@@ -1,120 +1,18 @@
-"""Runs the service and puts load on it: as fast as it can with wrk, or at a steady pace."""
+"""Puts load on a server at a steady pace, whether the answers come or not."""
 
 import asyncio
-import http.client
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from tests.serving import ROOT, clean_environ, free_port
+from service import Void
 
-CONNECTIONS = 32
-START_SECONDS = 90
 IDLE_SECONDS = 3
 """uvicorn closes a connection that was idle for 5 seconds."""
-CORES = sorted(os.sched_getaffinity(0))
-SERVER_CORE, LOAD_CORE = str(CORES[0]), str(CORES[-1])
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class Void(Exception):
-    """A measurement that shows nothing, since not every answer was good."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running `python app.py`, and how long it took until it was ready."""
-
-    pid: int
-    port: int
-    start_seconds: float
-
-    def memory_mb(self, which: str = "VmRSS") -> float:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith(f"{which}:"))
-        return int(line.split()[1]) / 1024
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def idle_share(self, seconds: float = 1.0) -> float:
-        """How much of its core it takes while nobody asks it anything."""
-        before, began = self.cpu_seconds(), time.monotonic()
-        time.sleep(seconds)
-        return (self.cpu_seconds() - before) / (time.monotonic() - began)
-
-
-def environ(database_url: str, secret_key: str) -> dict[str, str]:
-    return clean_environ() | {"DATABASE_URL": database_url, "SECRET_KEY": secret_key}
-
-
-def manage(folder: Path, env: dict[str, str], command: str) -> None:
-    """Run a command of the operator; raises if it fails."""
-    program = [sys.executable, str(ROOT / "manage.py"), command]
-    subprocess.run(program, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603
-
-
-@contextmanager
-def serve(folder: Path, env: dict[str, str]) -> Iterator[Service]:
-    """One worker on a core of its own."""
-    port = free_port()
-    began = time.monotonic()
-    with (folder / "console.txt").open("wb") as console:
-        process = subprocess.Popen(  # noqa: S603
-            ["taskset", "-c", SERVER_CORE, sys.executable, str(ROOT / "app.py")],  # noqa: S607
-            cwd=folder,
-            env=env | {"PORT": str(port)},
-            stdout=console,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            while not _is_ready(port):
-                if process.poll() is not None or time.monotonic() > began + START_SECONDS:
-                    raise Void(f"no start: {(folder / 'console.txt').read_text()[-500:]}")
-                time.sleep(0.005)
-            yield Service(process.pid, port, time.monotonic() - began)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def wrk(
-    service: Service, path: str, field: str, lines: Path, seconds: int, answers: int | None = None
-) -> dict[str, float]:
-    """Send the `lines` in turn, as fast as they are answered. Raises `Void` for any error."""
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    script = ["-s", str(Path(__file__).with_name("scale.lua"))]
-    url = f"http://127.0.0.1:{service.port}{path}"
-    arguments = ["--", field, str(lines), *([str(answers)] if answers else [])]
-    result = subprocess.run(  # noqa: S603
-        [*command, *script, url, *arguments], capture_output=True, text=True, check=True
-    )
-    report: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    if report["errors"] or not report["answers"]:
-        raise Void(f"{path}: {report['errors']:.0f} errors in {report['answers']:.0f} answers")
-    return report | {"rate": report["answers"] / report["seconds"]}
 
 
 @dataclass

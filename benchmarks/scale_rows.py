@@ -136,9 +136,9 @@ def make_tokens() -> Tokens:
     )
 
 
-def issue(tokens: Tokens, typ: str, caller: Caller) -> str:
-    """A token of a session that the caller has just begun; a login would write nothing either."""
-    iat = int(time.time())
+def issue(tokens: Tokens, typ: str, caller: Caller, age: int = 0) -> str:
+    """A token of a session that began `age` seconds ago; a login would write nothing either."""
+    iat = int(time.time()) - age
     seconds = ACCESS_SECONDS if typ == ACCESS else SESSION_SECONDS
     claims = Claims(caller.id, new_id(), new_id(), caller.key_id, "", 0, iat, iat + seconds)
     return tokens.issue(typ, claims)

