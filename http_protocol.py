@@ -69,7 +69,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's own, but it logs nothing: any stranger can send what is no HTTP."""
-        self._unset_keepalive_if_required()
         self._chunk = len(data)
         self._received += self._chunk
         try:
@@ -108,10 +107,6 @@ class GuardedProtocol(HttpToolsProtocol):
         lines = [b"%b: %b" % header for header in kept]
         return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else a trailer, which must not pass for a header (RFC 9110, 6.5.1)
-            super().on_header(name, value)
-
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_head:
@@ -127,6 +122,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self.waits_since = self.loop.time()
         super().on_headers_complete()
+        self.headers = []  # for trailers, which must not pass for headers (RFC 9110, 6.5.1)
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()  # who asks that much at once keeps the others waiting
 
@@ -155,8 +151,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.waits_since is None and not self.pipeline:
+        """As uvicorn's own, but it sets no timer for each answer: `_check_waits` looks anyway."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.waits_since is None:
             self.waits_since = self.loop.time()  # for the next request
 
     def _await_head(self, received: int) -> None:
