@@ -25,6 +25,7 @@ from auth_backend import BearerBackend
 from background import repeat
 from database import Database
 from guessing import FailedLogins
+from lookups import Lookups
 from payloads import Answer
 from purging import purge
 from revocations import Revocations
@@ -86,7 +87,8 @@ def create_app(
         by_address=settings.login_failures_by_address,
         together=settings.login_failures_together,
     )
-    sessions = Sessions(database, tokens, revocations, settings.refresh_grace_seconds, clock)
+    lookups = Lookups(revocations)
+    sessions = Sessions(database, tokens, lookups, settings.refresh_grace_seconds, clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
@@ -106,6 +108,7 @@ def create_app(
                 "database": database,
                 "sessions": sessions,
                 "failed_logins": failed_logins,
+                "lookups": lookups,
             }
 
     app = Starlette(

@@ -4,7 +4,7 @@ The middleware runs on every path, and a client with a stale header must still r
 the backend only notes why a caller is nobody, and `@authenticated` refuses for that reason.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -65,7 +65,7 @@ class BearerBackend(AuthenticationBackend):
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
         try:
-            token = extract_bearer(conn.headers.getlist("authorization"))
+            token = extract_bearer(conn.scope["headers"])
             claims = self._tokens.verify(ACCESS, token)
             if await self._revocations.is_ended(claims):
                 raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
@@ -74,15 +74,16 @@ class BearerBackend(AuthenticationBackend):
         return AuthCredentials(claims.scope.split()), Client(claims)
 
 
-def extract_bearer(headers: Sequence[str]) -> str:
+def extract_bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1).
 
     Raises `MissingToken` if there is none, a header of another scheme included, and
     `InvalidRequest` if there are several.
     """
-    if len(headers) > 1:
+    values = [value for name, value in headers if name == b"authorization"]
+    if len(values) > 1:
         raise InvalidRequest("several Authorization headers")
-    scheme, _, token = "".join(headers).partition(" ")
+    scheme, _, token = b"".join(values).decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
         raise MissingToken
     return token.strip(" ")

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar, cast
 
 import databases
@@ -48,20 +47,19 @@ class Database(databases.Database):
     async def fetch_all(
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
     ) -> list[Record]:
-        with self._faults_told():
-            return await super().fetch_all(_bind(query, values))
+        return await self._ask(query, values)
 
     async def fetch_one(
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
     ) -> Record | None:
-        with self._faults_told():
-            return await super().fetch_one(_bind(query, values))
+        rows = await self._ask(query, values)
+        return rows[0] if rows else None
 
     async def fetch_val(
         self, query: ClauseElement | str, values: dict[str, Any] | None = None, column: Any = 0
     ) -> Any:
-        with self._faults_told():
-            return await super().fetch_val(_bind(query, values), column=column)
+        rows = await self._ask(query, values)
+        return rows[0][column] if rows else None
 
     async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
         """Run `action` in a transaction, whole or not at all.
@@ -75,11 +73,15 @@ class Database(databases.Database):
 
         return await asyncio.shield(asyncio.create_task(run()))
 
-    @contextmanager
-    def _faults_told(self) -> Iterator[None]:
+    async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Record]:
         """The one border where a driver's exception becomes ours. Its text may quote values."""
         try:
-            yield
+            if isinstance(query, str):
+                rows = await super().fetch_all(query, values)
+            elif self._connection is not None:  # in a transaction
+                rows = await super().fetch_all(_bind(query, values))
+            else:
+                rows = await self._ask_alone(_bind(query, values))
         except FAULTS as fault:
             if self._is_reachable:
                 logger.error("database_unreachable fault=%s", type(fault).__name__)
@@ -88,12 +90,22 @@ class Database(databases.Database):
         if not self._is_reachable:
             logger.info("database_reachable")
         self._is_reachable = True
+        return rows
+
+    async def _ask_alone(self, bound: ClauseElement) -> list[Record]:
+        """Outside of a transaction, without the library's records of who has which connection:
+        they cost as much as all the rest."""
+        connection = self._backend.connection()
+        await connection.acquire()
+        try:
+            rows: list[Record] = await connection.fetch_all(bound)
+            return rows
+        finally:
+            await connection.release()
 
 
-def _bind(query: ClauseElement | str, values: dict[str, Any] | None) -> ClauseElement | str:
+def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
     """A pair that our backends understand; the library passes it through untouched."""
-    if isinstance(query, str):
-        return query
     return cast(ClauseElement, Bound(query, values or {}))
 
 

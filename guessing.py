@@ -4,8 +4,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
@@ -44,18 +44,21 @@ class FailedLogins:
         self._by_address = parse(by_address)
         self._together = parse(together)
         self._clock = clock
+        self._is_shared = storage != "memory://"
+        self._longest_window = max(self._by_address.get_expiry(), self._together.get_expiry())
+        self._own_failures_until = -math.inf
         self._is_reachable = True
         self._retry_at = 0.0
 
-    @asynccontextmanager
-    async def counted(self, address: str) -> AsyncIterator[None]:
-        """Raises `TooManyFailures` at once, or counts an `InvalidClient` that is raised inside."""
+    async def guard(self, address: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Raises `TooManyFailures` at once, or makes the attempt and counts an `InvalidClient`."""
         network = _network_of(address)
-        for window in await self._ask(self._windows, network):
-            if window.remaining == 0:
-                raise TooManyFailures(_seconds_left(window))
+        if self._is_shared or self._clock() < self._own_failures_until:
+            for window in await self._ask(self._windows, network):
+                if window.remaining == 0:
+                    raise TooManyFailures(_seconds_left(window))
         try:
-            yield
+            return await attempt()
         except InvalidClient:
             await self._ask(self._hit, network)
             raise
@@ -70,11 +73,14 @@ class FailedLogins:
     async def _hit(self, limiter: FixedWindowRateLimiter, network: str) -> None:
         await limiter.hit(self._by_address, network)
         await limiter.hit(self._together)
+        self._own_failures_until = self._clock() + self._longest_window
 
     async def _ask(
         self, question: Callable[[FixedWindowRateLimiter, str], Awaitable[T]], network: str
     ) -> T:
-        """Ask the shared count, or this worker's own where that does not answer."""
+        """Ask the shared count, or this worker's own where there is none, or it does not answer."""
+        if not self._is_shared:
+            return await question(self._own, network)
         if self._is_reachable or self._clock() >= self._retry_at:
             # Of the logins that come while it is away, one in so many seconds waits for it.
             self._retry_at = self._clock() + RETRY_SECONDS
@@ -97,6 +103,7 @@ def _seconds_left(window: WindowStats) -> int:
     return max(1, math.ceil(window.reset_time - time.time()))
 
 
+@lru_cache(1000)
 def _network_of(address: str) -> str:
     """A customer of an IPv6 provider has 2^64 addresses at the least, and counts as one."""
     try:

@@ -135,7 +135,7 @@ def enable_client(client: str) -> None:
 
     async def enable(database: Database, settings: Settings) -> Record:
         row = await _find_client(database, client)
-        await registry.enable_client(database, row["id"])
+        await registry.enable_client(database, row["id"], time.time())
         return row
 
     row = run(enable)

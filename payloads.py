@@ -20,21 +20,27 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_FIELDS = 20
 
 
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
 class Answer(Response):
     """JSON that no cache keeps (RFC 6749, 5.1) and no browser takes for anything else."""
-
-    media_type = "application/json"
 
     def render(self, content: object) -> bytes:
         return orjson.dumps(content)
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        super().init_headers(headers)
-        self.raw_headers += [
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            *_HEADERS,
             (b"x-request-id", origin().get("request_id", "").encode()),
         ]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode(), value.encode()))
 
 
 async def read_payload(request: Request[Any], schema: Schema) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def _parse_json(body: bytes) -> object:
         # The standard library's parser takes NaN, UTF-16 and lone surrogates; orjson takes a name
         # twice, which two readers of one message may read in two ways.
         orjson.loads(body)
-        return json.loads(body, object_pairs_hook=_without_repeats)
+        return _decoder.decode(body.decode())
     except (ValueError, RecursionError):
         raise InvalidRequest("not JSON") from None
 
@@ -92,6 +98,9 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) != len(pairs):
         raise InvalidRequest("a repeated name")
     return dict(pairs)
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_without_repeats)
 
 
 async def _parse_multipart(content_type: str, body: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import asyncpg
 from databases import DatabaseURL
 from databases.backends.postgres import PostgresBackend as LibraryBackend
 from databases.backends.postgres import PostgresConnection as LibraryConnection
+from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
 from statements import Bound, Compiler
@@ -24,7 +25,7 @@ class PostgresBackend(LibraryBackend):
     def __init__(self, url: DatabaseURL, close_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__(url)
         self._close_seconds = close_seconds
-        self.compiler = Compiler(self._dialect)
+        self.compiler = Compiler(self._dialect, _place)
 
     def _get_connection_kwargs(self) -> dict[str, Any]:
         defaults = {
@@ -71,11 +72,15 @@ class PostgresConnection(LibraryConnection):
         await self._pool.release(connection)
 
     def _compile(self, query: ClauseElement | Bound) -> tuple[str, list[Any], Any]:
-        compiled, parameters = self._backend.compiler.compile(query)
-        names = sorted(parameters)
-        places = {name: f"${place}" for place, name in enumerate(names, start=1)}
-        sql = compiled.string % places if places else compiled.string
-        return sql, [parameters[name] for name in names], getattr(compiled, "_result_columns", ())
+        statement, arguments = self._backend.compiler.compile(query)
+        return statement.sql, list(arguments), statement.columns
+
+
+def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
+    """PostgreSQL's arguments have numbers."""
+    names = tuple(sorted({*getattr(compiled, "bind_names", {}).values()}))  # DDL has none
+    places = {name: f"${place}" for place, name in enumerate(names, start=1)}
+    return (compiled.string % places if places else compiled.string), names
 
 
 async def connect_alone(url: DatabaseURL) -> asyncpg.Connection:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 from claims import Claims
 from client_keys import ClientKey
 from database import Database
-from store import end_all_sessions
+from store import end_all_sessions, tell_change
 from tables import client_keys, clients
 
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
@@ -80,6 +80,7 @@ async def disable_client(database: Database, client_id: str, now: float, expires
     async def disable() -> None:
         await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
         await end_all_sessions(database, undying, "disabled", now, expires_at)
+        await tell_change(database, now)
 
     await database.atomically(disable)
 
@@ -92,6 +93,11 @@ ENABLE = (
 )
 
 
-async def enable_client(database: Database, client_id: str) -> None:
+async def enable_client(database: Database, client_id: str, now: float) -> None:
     """Let the client in again; the sessions that it had stay ended."""
-    await database.fetch_one(ENABLE, {"sub": client_id})
+
+    async def enable() -> None:
+        await database.fetch_one(ENABLE, {"sub": client_id})
+        await tell_change(database, now)
+
+    await database.atomically(enable)

@@ -52,7 +52,9 @@ class Revocations:
         self._max_age_seconds = max_age_seconds
         self._is_shared = is_shared
         self._clock = clock
-        self._steady_clock = steady_clock
+        self.steady_clock = steady_clock
+        self.changes = 0
+        """How many changes of the registry were seen."""
         self._revoked_at: dict[str, float] = {}
         self._horizon = 0
         self._read_at = -math.inf
@@ -60,9 +62,17 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._revoked_at)
 
+    def are_fresh(self) -> bool:
+        """Whether whatever was committed `max_age_seconds` ago is in the copy."""
+        return self.steady_clock() - self._read_at < self._max_age_seconds
+
+    def epoch_of(self, client_id: str) -> float:
+        """The latest that the copy has; 0 if that ended no token which may still count."""
+        return self._revoked_at.get(client_id, 0)
+
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
-        if self._steady_clock() - self._read_at >= self._max_age_seconds:
+        if not self.are_fresh():
             return await store.is_ended(self._database, claims)
         revoked_at = self._revoked_at
         return (
@@ -90,10 +100,12 @@ class Revocations:
         self._forget()
 
     async def _read(self, question: Awaitable[list[Record]]) -> None:
-        began = self._steady_clock()
+        began = self.steady_clock()
         rows = await question
         for row in rows:
-            if row["jti"] is not None:
+            if row["jti"] == store.REGISTRY:
+                self.changes += 1
+            elif row["jti"] is not None:
                 self._remember(row["jti"], row["revoked_at"])
         self._horizon = rows[0]["horizon"]
         self._read_at = began

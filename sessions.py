@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from databases.interfaces import Record
 
@@ -12,17 +12,18 @@ from claims import Claims, new_id
 from client_keys import digest_of, is_well_formed
 from database import Database
 from errors import InvalidClient, InvalidGrant, InvalidToken
-from revocations import Revocations
+from lookups import Lookups, Row
 from tokens import ACCESS, REFRESH, Tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenPair:
-    """What a login or a refresh hands out. `*_in` are seconds from now."""
+    """The answer to a login or a refresh (RFC 6749, 5.1). `*_in` are seconds from now."""
 
     access_token: str
     refresh_token: str
     user_id: str
+    token_type: str
     expires_in: int
     refresh_expires_in: int
 
@@ -34,13 +35,14 @@ class Sessions:
         self,
         database: Database,
         tokens: Tokens,
-        revocations: Revocations,
+        lookups: Lookups,
         grace_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._tokens = tokens
-        self._revocations = revocations
+        self._lookups = lookups
+        self._revocations = lookups.revocations
         self._grace_seconds = grace_seconds
         self._clock = clock
 
@@ -52,11 +54,7 @@ class Sessions:
         now = self._clock()
         if not is_well_formed(client_key):
             raise InvalidClient("malformed key")
-        login = await store.find_login(self._database, digest_of(client_key))
-        if login is None:
-            raise InvalidClient("unknown key")
-        if reason := _why_closed(login, now):
-            raise InvalidClient(reason, client=login["id"], key_id=login["key_id"])
+        login = await self._find_login(digest_of(client_key), now)
         iat = int(now)
         claims = Claims(
             sub=login["id"],
@@ -64,12 +62,26 @@ class Sessions:
             jti=new_id(),
             key_id=login["key_id"],
             scope=login["scopes"],
-            epoch=login["epoch"],
+            epoch=max(login["epoch"], self._revocations.epoch_of(login["id"])),
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
         )
         _record("login", claims)
         return self._pair(claims, iat)
+
+    async def _find_login(self, digest: str, now: float) -> Row:
+        async def ask() -> Record:
+            login = await store.find_login(self._database, digest)
+            if login is None:
+                raise InvalidClient("unknown key")
+            return login
+
+        login = await self._lookups.find(digest, ask)
+        if reason := _why_closed(login, now):
+            # Were it kept, a faster answer would tell a key that once opened from an unknown one.
+            self._lookups.forget(digest)
+            raise InvalidClient(reason, client=login["id"], key_id=login["key_id"])
+        return login
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         """Spend a refresh token for its successor and a new access token.
@@ -154,17 +166,18 @@ class Sessions:
     def _pair(self, refresh: Claims, now: int) -> TokenPair:
         """Both tokens; neither outlives the session, which ends with the refresh token."""
         exp = min(now + self._tokens.access_seconds, refresh.exp)
-        access = replace(refresh, jti=new_id(), iat=now, exp=exp)
+        access = refresh._replace(jti=new_id(), iat=now, exp=exp)
         return TokenPair(
             access_token=self._tokens.issue(ACCESS, access),
             refresh_token=self._tokens.issue(REFRESH, refresh),
             user_id=refresh.sub,
+            token_type="Bearer",  # noqa: S106  # no password
             expires_in=exp - now,
             refresh_expires_in=refresh.exp - now,
         )
 
 
-def _why_closed(login: Record, now: float) -> str:
+def _why_closed(login: Row, now: float) -> str:
     """Why the key opens nothing; empty if it does."""
     if login["disabled_at"] is not None:
         return "disabled client"

@@ -14,8 +14,8 @@ from databases import DatabaseURL
 from databases.backends.common.records import Record
 from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
 from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.selectable import SelectBase
 
 from sqlite_writer import PRAGMAS, Query, Rows, Writer
 from statements import Bound, Compiler
@@ -34,7 +34,7 @@ class SQLiteBackend(DatabaseBackend):
     def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
         self._path = url.database
         self._busy_seconds = busy_seconds
-        self._compiler = Compiler(pysqlite.dialect(paramstyle="qmark"))
+        self._compiler = Compiler(pysqlite.dialect(paramstyle="qmark"), _place)
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         self._opened = AsyncExitStack()
 
@@ -65,10 +65,8 @@ class SQLiteBackend(DatabaseBackend):
         return Record(row, (), self._compiler.dialect, ({}, {}, {}))
 
     def compile(self, query: ClauseElement | Bound) -> Query:
-        compiled, parameters = self._compiler.compile(query)
-        names = getattr(compiled, "positiontup", None) or ()
-        arguments = tuple(parameters[name] for name in names)
-        return Query(str(compiled), arguments, isinstance(compiled.statement, SelectBase))
+        statement, arguments = self._compiler.compile(query)
+        return Query(statement.sql, arguments, statement.is_read)
 
     async def ask(self, query: Query) -> Rows:
         """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
@@ -138,6 +136,11 @@ class SQLiteTransaction(TransactionBackend):
     async def _end(self, verb: str) -> None:
         self._connection.in_transaction = False
         await self._backend.writer.end(verb)
+
+
+def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
+    """SQLite's arguments are question marks in a row."""
+    return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
 
 
 def create_file(path: str) -> None:

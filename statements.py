@@ -1,10 +1,12 @@
 """Constant statements, compiled once: that takes longer than SQLite takes to run them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine.interfaces import Compiled, Dialect
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.selectable import SelectBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,23 +17,52 @@ class Bound:
     values: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a driver is asked: the `sql`, and the names of its arguments in their order."""
+
+    sql: str
+    names: tuple[str, ...]
+    constants: dict[str, Any]
+    columns: Any
+    is_read: bool
+
+    def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
+        known = self.constants | values
+        return tuple([known[name] for name in self.names])
+
+
 class Compiler:
-    """Compiles for one dialect. Whatever comes as `Bound` is kept, so it must be a constant."""
+    """Compiles for one dialect. Whatever comes as `Bound` is kept, so it must be a constant.
 
-    def __init__(self, dialect: Dialect) -> None:
+    `place` gives the text of the compiled statement and the order of its arguments.
+    """
+
+    def __init__(
+        self, dialect: Dialect, place: Callable[[Compiled], tuple[str, tuple[str, ...]]]
+    ) -> None:
         self.dialect = dialect
-        self._compiled: dict[ClauseElement, Compiled] = {}
+        self._place = place
+        self._kept: dict[ClauseElement, Statement] = {}
 
-    def compile(self, query: ClauseElement | Bound) -> tuple[Compiled, dict[str, Any]]:
-        """The compiled statement and its parameters by name."""
+    def compile(self, query: ClauseElement | Bound) -> tuple[Statement, tuple[Any, ...]]:
+        """The statement and its arguments."""
         if not isinstance(query, Bound):
-            compiled, values = query.compile(dialect=self.dialect), {}
-        else:
-            compiled, values = self._compile_once(query.statement), query.values
-        return compiled, dict(compiled.construct_params(values) or {})  # DDL has none
+            statement = self._compile(query)
+            return statement, statement.arguments({})
+        kept = self._kept.get(query.statement)
+        if kept is None:
+            kept = self._kept[query.statement] = self._compile(query.statement)
+        return kept, kept.arguments(query.values)
 
-    def _compile_once(self, statement: ClauseElement) -> Compiled:
-        compiled = self._compiled.get(statement)
-        if compiled is None:
-            compiled = self._compiled[statement] = statement.compile(dialect=self.dialect)
-        return compiled
+    def _compile(self, statement: ClauseElement) -> Statement:
+        compiled = statement.compile(dialect=self.dialect)
+        sql, names = self._place(compiled)
+        binds = getattr(compiled, "bind_names", {})  # DDL has none
+        return Statement(
+            sql,
+            names,
+            {name: bind.effective_value for bind, name in binds.items() if not bind.required},
+            getattr(compiled, "_result_columns", ()),
+            isinstance(statement, SelectBase),
+        )

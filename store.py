@@ -79,7 +79,7 @@ IS_ENDED = sa.select(_is_ended("jti", "sid", "key_id"))
 
 async def is_ended(database: Database, claims: Claims) -> bool:
     """Tell whether the token, its session, its key or its client's epoch is over."""
-    return bool(await database.fetch_val(IS_ENDED, claims.as_dict()))
+    return bool(await database.fetch_val(IS_ENDED, claims._asdict()))
 
 
 SPEND = (
@@ -93,7 +93,7 @@ SPEND = (
 async def spend(database: Database, claims: Claims, now: float) -> bool:
     """Spend a refresh token. Of all who try, on any node, one is told True."""
     values = {"row_jti": claims.jti, "reason": "spent", "now": now, "expires_at": claims.exp}
-    return await database.fetch_one(SPEND, claims.as_dict() | values) is not None
+    return await database.fetch_one(SPEND, claims._asdict() | values) is not None
 
 
 _successors = revoked_jtis.alias("successors")
@@ -110,7 +110,7 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Record |
     """What became of a spent refresh token: when, whether its successor is spent too, and
     whether the session still may go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
-    return await database.fetch_one(FIND_SPENT, claims.as_dict() | values)
+    return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
 
 
 END = (
@@ -127,6 +127,29 @@ async def end_session(
     """End every token with this `sid`; to end it again changes nothing."""
     row = {"row_jti": sid, "reason": reason, "now": now, "expires_at": expires_at}
     await database.fetch_one(END, row)
+
+
+REGISTRY = "registry"
+"""The one id that ends no token, but what workers have kept of clients and their keys."""
+TELL_CHANGE = (
+    insert(revoked_jtis)
+    .from_select(_row_columns, _row(NextCommit()).where(sa.true()))
+    .on_conflict_do_update(
+        index_elements=[revoked_jtis.c.jti],
+        set_={
+            name: insert(revoked_jtis).excluded[name]
+            for name in ("revoked_at", "expires_at", "commit_order")
+        },
+    )
+    .returning(revoked_jtis.c.jti)
+)
+
+
+async def tell_change(database: Database, now: float) -> None:
+    """Let every worker read anew what it knows of clients and keys. For the transaction of a
+    change, so that who reads this reads the change."""
+    row = {"row_jti": REGISTRY, "reason": "changed", "now": now, "expires_at": int(now)}
+    await database.fetch_one(TELL_CHANGE, row)
 
 
 def _greater(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -156,7 +179,7 @@ async def end_all_sessions(
 ) -> float | None:
     """Begin a new epoch of the client `asked_by.sub`; None if the token that asks is dead."""
     values = {"row_jti": asked_by.sub, "reason": reason, "now": now, "expires_at": expires_at}
-    epoch: float | None = await database.fetch_val(END_ALL, asked_by.as_dict() | values)
+    epoch: float | None = await database.fetch_val(END_ALL, asked_by._asdict() | values)
     return epoch
 
 

@@ -43,7 +43,7 @@ def of(pair: dict[str, Any]) -> dict[str, str]:
 def assert_event(line: dict[str, Any], event: str, **details: str) -> None:
     assert line | {"event": event, "level": "info", "address": "testclient"} | details == line
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
-    assert re.fullmatch(r"[0-9a-f]{16}", line["request_id"])
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", line["request_id"])
 
 
 def test_every_event_of_a_session_is_told(
@@ -112,13 +112,13 @@ def test_another_request_id_is_replaced(api: TestClient, trail: Trail, given: st
     headers = [(b"X-Request-ID", given.encode())]
     response = api.post("/login", json={"client_key": "x"}, headers=headers)
     made = response.headers["x-request-id"]
-    assert re.fullmatch(r"[0-9a-f]{16}", made)
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", made)
     assert trail()[0]["request_id"] == made
 
 
 def test_two_request_ids_are_replaced(api: TestClient) -> None:
     response = api.get("/healthz", headers=[("X-Request-ID", "a"), ("X-Request-ID", "b")])
-    assert re.fullmatch(r"[0-9a-f]{16}", response.headers["x-request-id"])
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", response.headers["x-request-id"])
 
 
 def test_nothing_that_is_sent_makes_a_line_of_its_own(api: TestClient, trail: Trail) -> None:

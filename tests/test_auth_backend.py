@@ -38,10 +38,14 @@ def test_the_token_is_taken_from_the_one_bearer_header(
     headers: tuple[str, ...], expected: str | type[Refusal]
 ) -> None:
     if isinstance(expected, str):
-        assert extract_bearer(headers) == expected
+        assert extract_bearer(named(headers)) == expected
     else:
         with pytest.raises(expected):
-            extract_bearer(headers)
+            extract_bearer(named(headers))
+
+
+def named(values: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", value.encode()) for value in values]
 
 
 class Judge(Revocations):

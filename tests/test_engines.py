@@ -1,6 +1,7 @@
 """The rules of a session and the registry hold alike on SQLite and on PostgreSQL."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -96,9 +97,12 @@ def test_a_disabled_client_gets_nothing(
     run(settings, lambda database: registry.disable_client(database, registered.id, NOW, int(NOW)))
     if settings.revocation_max_age_seconds == 0:
         assert_session_is_over(api, pair)
+    give_up = time.monotonic() + 20
+    while api.post("/login", json={"client_key": registered.key}).status_code == 200:
+        assert time.monotonic() < give_up  # the next poll tells it
     response = api.post("/login", json={"client_key": registered.key})
     assert_refused(response, 401, "invalid_client")
-    run(settings, lambda database: registry.enable_client(database, registered.id))
+    run(settings, lambda database: registry.enable_client(database, registered.id, NOW))
     assert_alive(api, login())
 
 

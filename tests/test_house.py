@@ -17,7 +17,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors": "",
         "schemas": "",
         "background": "errors",
-        "claims": "",
+        "base64url": "",
+        "claims": "base64url",
         "client_keys": "",
         # the database
         "tables": "",
@@ -33,22 +34,23 @@ MAY_IMPORT: dict[str, set[str]] = {
         "registry": "claims client_keys database store tables",
         "purging": "database revocations store",
         # the rules
-        "tokens": "claims errors",
+        "tokens": "base64url claims errors",
         "revocations": "claims commit_order database store",
-        "sessions": "audit claims client_keys database errors revocations store tokens",
+        "lookups": "revocations",
+        "sessions": "audit claims client_keys database errors lookups store tokens",
         # HTTP
         "audit": "",
         "guessing": "errors",
         "http_protocol": "errors payloads",
         "payloads": "audit errors",
         "auth_backend": "claims errors revocations tokens",
-        "handlers": "audit auth_backend database errors guessing payloads registry schemas "
+        "handlers": "audit auth_backend database errors guessing lookups payloads registry schemas "
         "sessions store",
         # what is run
         "development": "client_keys database registry settings",
         "server": "audit database development errors http_protocol schema server_lock settings",
         "app": "audit auth_backend background database development errors guessing handlers "
-        "payloads purging revocations schema server server_lock sessions settings tokens",
+        "lookups payloads purging revocations schema server server_lock sessions settings tokens",
         "manage": "audit client_keys database errors purging registry revocations schema settings "
         "tables",
     }.items()

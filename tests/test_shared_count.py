@@ -216,9 +216,11 @@ def test_a_storage_that_answers_with_an_error_is_met_alike(
 
 
 async def log_in_wrong(failed_logins: FailedLogins) -> None:
+    async def attempt() -> None:
+        raise InvalidClient
+
     with pytest.raises(InvalidClient):
-        async with failed_logins.counted(STRANGER):
-            raise InvalidClient
+        await failed_logins.guard(STRANGER, attempt)
 
 
 def outages(caplog: pytest.LogCaptureFixture) -> list[str]:

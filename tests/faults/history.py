@@ -190,7 +190,7 @@ def _outages(history: _History, max_age_seconds: float) -> Iterator[str]:
     for outage in history.by_operation["outage"]:
         for event in history.events:
             if event.operation in REQUESTS and event.status == 200 and _same_node(outage, event):
-                lease = max_age_seconds if event.operation == "use" else 0
+                lease = max_age_seconds if event.operation in ("login", "use") else 0
                 if event.start > outage.start + lease and event.end < outage.end:
                     yield f"outage: {event}, out of reach {outage.start:.3f} to {outage.end:.3f}"
 

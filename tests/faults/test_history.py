@@ -58,6 +58,7 @@ GOOD: dict[str, list[Event]] = {
         TROUBLE,
         window("outage", 5, 8),
         event(5.2, "use"),  # the copy is fresh
+        event(5.2, "login", session="t"),
         event(6, "use", 503, has_retry_after=True),
         event(7, "refresh", 503, has_retry_after=True, token="r0"),
         event(8.5, "use"),
@@ -94,7 +95,7 @@ BAD: dict[str, tuple[str, list[Event]]] = {
         [event(1, "disable"), event(2, "enable"), event(3, "disable"), event(4, "login")],
     ),
     "used when the copy is too old": ("outage", [LOGIN, window("outage", 5, 8), event(6, "use")]),
-    "a login without a database": ("outage", [window("outage", 5, 8), event(5.2, "login")]),
+    "a login without a database": ("outage", [window("outage", 5, 8), event(6, "login")]),
     "a log-out without a database": (
         "outage",
         [LOGIN, window("outage", 5, 8, "a"), event(5.2, "logout")],

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import fields
 from random import Random
 from typing import Any
 
@@ -181,7 +180,7 @@ def test_signed_claims_are_refused_or_just_what_we_issue(
 @given(typ=KINDS, claims=GOOD_CLAIMS)
 def test_good_claims_that_are_signed_are_taken(typ: str, claims: dict[str, Any]) -> None:
     """Else the rule above would hold of a service that refuses everything."""
-    ours = Claims(**{each.name: claims[each.name] for each in fields(Claims)})
+    ours = Claims(**{name: claims[name] for name in Claims._fields})
     token = TOKENS.issue(typ, ours)
     if len(token) <= 4096 and claims["iat"] < claims["exp"]:
         assert outcome(TOKENS.read, typ, token) == ours
@@ -227,15 +226,17 @@ HEADERS = st.one_of(
 
 
 @budget(500)
-@given(headers=st.lists(HEADERS, max_size=3))
+@given(values=st.lists(HEADERS, max_size=3))
 @example(["Bearer"])
 @example(["Bearer "])
 @example(["Bearer a b"])
-def test_the_bearer_is_what_stands_in_the_one_header(headers: list[str]) -> None:
-    if len(headers) > 1:
+def test_the_bearer_is_what_stands_in_the_one_header(values: list[str]) -> None:
+    headers = [(b"authorization", value.encode()) for value in values]
+    values = [value.encode().decode("latin-1") for value in values]
+    if len(values) > 1:
         with pytest.raises(InvalidRequest):
             extract_bearer(headers)
-    elif headers and (match := BEARER.fullmatch(headers[0])):
+    elif values and (match := BEARER.fullmatch(values[0])):
         assert extract_bearer(headers) == (match[1] or "").strip(" ")
     else:
         with pytest.raises(MissingToken):

@@ -1,0 +1,18 @@
+"""base64url without padding, as in tokens and ids (RFC 7515, 2)."""
+
+from binascii import a2b_base64, b2a_base64
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+
+def encode(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
+
+
+def decode(text: bytes) -> bytes:
+    """Raises `ValueError` for any spelling but the one that `encode` makes."""
+    data = a2b_base64(text.translate(_FROM_URL) + b"=" * (-len(text) % 4))
+    if encode(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
