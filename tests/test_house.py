@@ -51,13 +51,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server": "audit database development errors http_protocol schema server_lock settings",
         "app": "audit auth_backend background database development errors guessing handlers "
         "lookups payloads purging revocations schema server server_lock sessions settings tokens",
-        "manage": "audit client_keys database errors purging registry revocations schema settings "
-        "tables",
+        "commands": "database errors registry revocations schema settings",
+        "client_commands": "audit client_keys commands database registry settings",
+        "database_commands": "commands database purging schema settings tables",
+        "manage": "audit client_commands database_commands",
     }.items()
 }
 ONLY_IN = {
     "joserfc": {"tokens"},
-    "click": {"manage"},
+    "click": {"client_commands", "commands", "database_commands", "manage"},
     "uvicorn": {"http_protocol", "server"},
     "limits": {"guessing", "settings"},
     "marshmallow": {"payloads", "schemas", "settings"},

@@ -93,7 +93,7 @@ def test_a_name_is_one_printable_line(manage: Manage, name: str) -> None:
 
 def test_list_clients_tells_who_there_is(manage: Manage) -> None:
     ids = {name: create(manage, name)["user_id"] for name in ("billing", "archive")}
-    manage("disable-client", "archive")
+    manage("disable-client", "archive", "--yes")
     rows = json.loads(manage("list-clients", "--json").stdout)
     assert {row["name"]: row["user_id"] for row in rows} == ids
     assert {row["name"]: row["disabled_at"] is None for row in rows} == {
@@ -119,7 +119,7 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
     pair = assert_answer(log_in(api, client["client_key"]), 200)
     given = "billing" if by == "name" else client["user_id"]
 
-    result = manage("disable-client", given)
+    result = manage("disable-client", given, "--yes")
     assert result.stdout == "Disabled 'billing'; its sessions are ended.\n"
     event = json.loads(result.stderr)
     assert (event["event"], event["client"]) == ("client_disabled", client["user_id"])
@@ -141,10 +141,10 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
 
 def test_disabling_twice_keeps_the_first_time(manage: Manage, database_file: Path) -> None:
     create(manage, "billing")
-    manage("disable-client", "billing")
+    manage("disable-client", "billing", "--yes")
     with sqlite3.connect(database_file) as database:
         database.execute("UPDATE clients SET disabled_at = 1")
-    manage("disable-client", "billing")
+    manage("disable-client", "billing", "--yes")
     with sqlite3.connect(database_file) as database:
         assert database.execute("SELECT disabled_at FROM clients").fetchone() == (1,)
 
@@ -172,7 +172,7 @@ def test_purge_deletes_what_is_over(
     [
         ["create-client", "x"],
         ["list-clients"],
-        ["disable-client", "x"],
+        ["disable-client", "x", "--yes"],
         ["enable-client", "x"],
         ["purge"],
     ],
@@ -225,3 +225,15 @@ def test_a_database_that_cannot_be_asked_is_told_in_a_line(
     result = manage("list-clients", status=2)
     assert result.stderr.startswith("Error: The database cannot be asked: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_what_destroys_is_asked_about_unless_it_was_said(
+    manage: Manage, database_file: Path
+) -> None:
+    create(manage, "billing")
+    result = manage("disable-client", "billing", status=2)
+    assert result.stderr == (
+        "Error: End every session of 'billing' and let it in no more?"
+        " Say --yes, since nobody can be asked here.\n"
+    )
+    assert not json.loads(manage("list-clients", "--json").stdout)[0]["disabled_at"]

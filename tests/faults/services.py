@@ -112,7 +112,7 @@ def serve_nodes(folder: Path, urls: Sequence[str], **environ: str) -> Iterator[S
 async def disable(recorder: Recorder, service: Service, client: Client) -> None:
     """By the operator's command, whose exit code is its acknowledgement."""
     start = time.monotonic()
-    command = ("manage.py", "disable-client", client.name)
+    command = ("manage.py", "disable-client", client.name, "--yes")
     result = await asyncio.to_thread(run, service.folder, *command, **service.environ)
     status = 200 if result.returncode == 0 else 503
     recorder.note("disable", start, status=status, client=client.name)

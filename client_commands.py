@@ -1,0 +1,96 @@
+"""The operator's commands for clients."""
+
+import time
+
+import click
+from databases.interfaces import Record
+
+import audit
+import registry
+from client_keys import new_client_id, new_client_key
+from commands import Failure, Report, confirm, confirmed, find_client, reported, run, settled
+from database import Database
+from settings import MAX_SESSION_SECONDS, Settings
+
+
+@click.command()
+@click.argument("name")
+@reported
+def create_client(name: str) -> Report:
+    """Register a client, and print its key: this once, since only a digest is kept."""
+    if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
+        raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
+    client_id, key = new_client_id(), new_client_key()
+
+    async def create(database: Database, settings: Settings) -> bool:
+        return await registry.create_client(database, client_id, name, key, int(time.time()))
+
+    if not run(create):
+        raise Failure(f"There is a client {name!r} already; choose another name.")
+    audit.record("client_created", client=client_id, key_id=key.id)
+    return Report(
+        {"user_id": client_id, "client_key": key.text, "key_id": key.id},
+        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}",
+    )
+
+
+@click.command()
+@reported
+def list_clients() -> Report:
+    """List the clients, the oldest first."""
+
+    async def list_all(database: Database, settings: Settings) -> list[Record]:
+        return await registry.list_clients(database)
+
+    clients = run(list_all)
+    names = ("name", "scopes", "created_at", "disabled_at")
+    return Report(
+        [{"user_id": row["id"]} | {name: row[name] for name in names} for row in clients],
+        "\n".join(map(_line, clients)) or "There is no client; see create-client.",
+    )
+
+
+def _line(client: Record) -> str:
+    created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
+    disabled = "" if client["disabled_at"] is None else "  disabled"
+    return f"{client['id']}  {created}  {client['name']}{disabled}"
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@confirmed
+@reported
+def disable_client(client: str, yes: bool) -> Report:
+    """Let a client in no more, and end every session that it has."""
+
+    async def disable(database: Database, settings: Settings) -> Record:
+        row = await find_client(database, client)
+        confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
+        now = time.time()
+        # Not the sessions' setting, which the server may have been given elsewhere.
+        expires_at = int(now) + MAX_SESSION_SECONDS
+        await registry.disable_client(database, row["id"], now, expires_at)
+        await settled(settings)
+        return row
+
+    row = run(disable)
+    audit.record("client_disabled", client=row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "disabled": True}
+    return Report(report, f"Disabled {row['name']!r}; its sessions are ended.")
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@reported
+def enable_client(client: str) -> Report:
+    """Let a disabled client in again; it has to log in anew."""
+
+    async def enable(database: Database, settings: Settings) -> Record:
+        row = await find_client(database, client)
+        await registry.enable_client(database, row["id"], time.time())
+        return row
+
+    row = run(enable)
+    audit.record("client_enabled", client=row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "disabled": False}
+    return Report(report, f"Enabled {row['name']!r}.")
