@@ -13,8 +13,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from claims import Claims
-from errors import InvalidRequest, InvalidToken, MissingToken, Refusal
+from errors import InsufficientScope, InvalidRequest, InvalidToken, MissingToken, Refusal
 from revocations import Revocations
+from scopes import is_within, read_scopes
 from tokens import ACCESS, Tokens
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
@@ -99,3 +100,23 @@ def authenticated(handler: Handler) -> Handler:
         return await handler(request)
 
     return guarded
+
+
+def requires_scope(*scopes: str) -> Callable[[Handler], Handler]:
+    """Let in nobody but a `Client` whose token has all of these scopes.
+
+    Raises `ValueError`, as the module is imported, for what is no scope.
+    """
+    needed = read_scopes(" ".join(scopes))
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def scoped(request: Request[Any]) -> Response:
+            if not is_within(needed, request.user.claims.scope):
+                claims = request.user.claims
+                raise InsufficientScope(needed, client=claims.sub, session=claims.sid)
+            return await handler(request)
+
+        return authenticated(scoped)
+
+    return decorate

@@ -10,20 +10,24 @@ import registry
 from client_keys import new_client_id, new_client_key
 from commands import Failure, Report, confirm, confirmed, find_client, reported, run, settled
 from database import Database
+from scopes import MAX_LENGTH, is_within, read_scopes
 from settings import MAX_SESSION_SECONDS, Settings
 
 
 @click.command()
 @click.argument("name")
+@click.option("--scope", default="", help="What it may do: scopes with spaces between.")
 @reported
-def create_client(name: str) -> Report:
+def create_client(name: str, scope: str) -> Report:
     """Register a client, and print its key: this once, since only a digest is kept."""
+    scopes = _scopes(scope)
     if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
     client_id, key = new_client_id(), new_client_key()
 
     async def create(database: Database, settings: Settings) -> bool:
-        return await registry.create_client(database, client_id, name, key, int(time.time()))
+        now = int(time.time())
+        return await registry.create_client(database, client_id, name, key, now, scopes)
 
     if not run(create):
         raise Failure(f"There is a client {name!r} already; choose another name.")
@@ -31,6 +35,51 @@ def create_client(name: str) -> Report:
     return Report(
         {"user_id": client_id, "client_key": key.text, "key_id": key.id},
         f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}",
+    )
+
+
+def _scopes(text: str) -> str:
+    try:
+        return " ".join(read_scopes(text))
+    except ValueError:
+        raise Failure(
+            f"Scopes are words of ASCII without quotes or backslashes, a space between two, and"
+            f" {MAX_LENGTH} characters at most: {text!r} is none."
+        ) from None
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@click.argument("scope")
+@confirmed
+@reported
+def set_scopes(client: str, scope: str, yes: bool) -> Report:
+    """Set what a client may do; to take a scope away ends every session that it has."""
+    scopes = _scopes(scope)
+
+    async def change(database: Database, settings: Settings) -> tuple[Record, bool]:
+        row = await find_client(database, client)
+        takes_away = not is_within(row["scopes"].split(), scopes)
+        if takes_away:
+            confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
+        now = time.time()
+        expires_at = int(now) + MAX_SESSION_SECONDS
+        await registry.set_scopes(database, row["id"], scopes, takes_away, now, expires_at)
+        await settled(settings)
+        return row, takes_away
+
+    row, takes_away = run(change)
+    audit.record("scopes_set", client=row["id"])
+    ended = "; its sessions are ended" if takes_away else ""
+    return Report(
+        {
+            "user_id": row["id"],
+            "name": row["name"],
+            "scopes": scopes,
+            "was": row["scopes"],
+            "sessions_ended": takes_away,
+        },
+        f"{row['name']!r} had {row['scopes']!r} and has {scopes!r}{ended}.",
     )
 
 

@@ -1,6 +1,6 @@
 """One class for each refusal: its status, its stable code, its prose and its challenge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 CHALLENGE = 'Bearer realm="auth-api"'
@@ -66,6 +66,29 @@ class InvalidClient(Unauthorized):
     error = "invalid_client"
     event = "login_refused"
     description = "The client key is not valid."
+
+
+class InvalidScope(Refusal):
+    """The client asks for what it was not granted (RFC 6749, 5.2)."""
+
+    status = 400
+    error = "invalid_scope"
+    event = "login_refused"
+    description = "The scope is malformed, or has more than the client was granted."
+
+
+class InsufficientScope(Refusal):
+    """The token does not open this route; one with these scopes would (RFC 6750, 3.1)."""
+
+    status = 403
+    error = "insufficient_scope"
+    event = "token_refused"
+    description = "The access token does not have the scope that this needs."
+
+    def __init__(self, scopes: Sequence[str], **details: str) -> None:
+        super().__init__("insufficient scope", None, **details)
+        needed = f'error="insufficient_scope", scope="{" ".join(scopes)}"'
+        self.headers = {"WWW-Authenticate": f"{CHALLENGE}, {needed}"}
 
 
 class InvalidGrant(Unauthorized):

@@ -30,7 +30,7 @@ class State(TypedDict):
 
 async def login(request: Request[State]) -> Answer:
     payload = await read_payload(request, LOGIN)
-    log_in = partial(request.state["sessions"].log_in, payload["client_key"])
+    log_in = partial(request.state["sessions"].log_in, payload["client_key"], payload["scope"])
     return Answer(await request.state["failed_logins"].guard(audit.origin()["address"], log_in))
 
 

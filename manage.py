@@ -18,6 +18,7 @@ def cli() -> None:
 for command in (
     client_commands.create_client,
     client_commands.list_clients,
+    client_commands.set_scopes,
     client_commands.disable_client,
     client_commands.enable_client,
     database_commands.migrate,

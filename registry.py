@@ -43,11 +43,11 @@ ADD_KEY = insert(client_keys).returning(client_keys.c.id)
 
 
 async def create_client(
-    database: Database, client_id: str, name: str, key: ClientKey, now: int
+    database: Database, client_id: str, name: str, key: ClientKey, now: int, scopes: str = ""
 ) -> bool:
     """False, and nothing is changed, if the name is taken."""
-    unset = {"scopes": "", "disabled_at": None}
-    client = {"id": client_id, "name": name, "created_at": now} | unset
+    client = {"id": client_id, "name": name, "scopes": scopes, "created_at": now}
+    client |= {"disabled_at": None}
 
     async def create() -> bool:
         is_new = await database.fetch_one(ADD_CLIENT, client) is not None
@@ -64,6 +64,28 @@ async def _add_key(database: Database, client_id: str, key: ClientKey, now: int)
     await database.fetch_one(ADD_KEY, row | unset)
 
 
+SET_SCOPES = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(scopes=sa.bindparam("granted"))
+    .returning(clients.c.id)
+)
+
+
+async def set_scopes(
+    database: Database, client_id: str, scopes: str, end_sessions: bool, now: float, expires_at: int
+) -> None:
+    """What its next login may have; to `end_sessions` takes the former from those under way."""
+
+    async def change() -> None:
+        await database.fetch_one(SET_SCOPES, {"sub": client_id, "granted": scopes})
+        if end_sessions:
+            await _end_sessions(database, client_id, "scopes", now, expires_at)
+        await tell_change(database, now)
+
+    await database.atomically(change)
+
+
 DISABLE = (
     sa.update(clients)
     .where(clients.c.id == sa.bindparam("sub"))
@@ -74,15 +96,21 @@ DISABLE = (
 
 async def disable_client(database: Database, client_id: str, now: float, expires_at: int) -> None:
     """Let the client in no more, and end every session that it has."""
-    # Asked as by a token that nothing has ended: no row has its ids, no epoch is later.
-    undying = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
 
     async def disable() -> None:
         await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
-        await end_all_sessions(database, undying, "disabled", now, expires_at)
+        await _end_sessions(database, client_id, "disabled", now, expires_at)
         await tell_change(database, now)
 
     await database.atomically(disable)
+
+
+async def _end_sessions(
+    database: Database, client_id: str, reason: str, now: float, expires_at: int
+) -> None:
+    # Asked as by a token that nothing has ended: no row has its ids, no epoch is later.
+    undying = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
+    await end_all_sessions(database, undying, reason, now, expires_at)
 
 
 ENABLE = (

@@ -12,6 +12,7 @@ class Payload(Schema):
 
 class LoginPayload(Payload):
     client_key = fields.String(required=True)
+    scope = fields.String(load_default="")
 
 
 class RefreshPayload(Payload):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 from databases.interfaces import Record
 
@@ -11,13 +11,13 @@ import store
 from claims import Claims, new_id
 from client_keys import digest_of, is_well_formed
 from database import Database
-from errors import InvalidClient, InvalidGrant, InvalidToken
+from errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken
 from lookups import Lookups, Row
+from scopes import is_within, read_scopes
 from tokens import ACCESS, REFRESH, Tokens
 
 
-@dataclass(slots=True)
-class TokenPair:
+class TokenPair(TypedDict):
     """The answer to a login or a refresh (RFC 6749, 5.1). `*_in` are seconds from now."""
 
     access_token: str
@@ -26,6 +26,8 @@ class TokenPair:
     token_type: str
     expires_in: int
     refresh_expires_in: int
+    scope: NotRequired[str]
+    """Left out where there is none."""
 
 
 class Sessions:
@@ -46,10 +48,11 @@ class Sessions:
         self._grace_seconds = grace_seconds
         self._clock = clock
 
-    async def log_in(self, client_key: str) -> TokenPair:
-        """Begin a session. Writes nothing.
+    async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
+        """Begin a session with the scopes asked for, or with all that the client was granted.
 
-        Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key.
+        Writes nothing. Raises `InvalidClient`, the same for an unknown, expired, revoked or
+        disabled key, and `InvalidScope`.
         """
         now = self._clock()
         if not is_well_formed(client_key):
@@ -61,7 +64,7 @@ class Sessions:
             sid=new_id(),
             jti=new_id(),
             key_id=login["key_id"],
-            scope=login["scopes"],
+            scope=_narrowed(login, scope),
             epoch=max(login["epoch"], self._revocations.epoch_of(login["id"])),
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
@@ -167,14 +170,17 @@ class Sessions:
         """Both tokens; neither outlives the session, which ends with the refresh token."""
         exp = min(now + self._tokens.access_seconds, refresh.exp)
         access = refresh._replace(jti=new_id(), iat=now, exp=exp)
-        return TokenPair(
-            access_token=self._tokens.issue(ACCESS, access),
-            refresh_token=self._tokens.issue(REFRESH, refresh),
-            user_id=refresh.sub,
-            token_type="Bearer",  # noqa: S106  # no password
-            expires_in=exp - now,
-            refresh_expires_in=refresh.exp - now,
-        )
+        pair: TokenPair = {
+            "access_token": self._tokens.issue(ACCESS, access),
+            "refresh_token": self._tokens.issue(REFRESH, refresh),
+            "user_id": refresh.sub,
+            "token_type": "Bearer",
+            "expires_in": exp - now,
+            "refresh_expires_in": refresh.exp - now,
+        }
+        if refresh.scope:
+            pair["scope"] = refresh.scope
+        return pair
 
 
 def _why_closed(login: Row, now: float) -> str:
@@ -186,6 +192,18 @@ def _why_closed(login: Row, now: float) -> str:
     if login["expires_at"] is not None and login["expires_at"] <= now:
         return "expired key"
     return ""
+
+
+def _narrowed(login: Row, asked: str) -> str:
+    """What is granted, or less of it if less is asked for (RFC 6749, 3.3)."""
+    granted: str = login["scopes"]
+    try:
+        scopes = read_scopes(asked)
+    except ValueError:
+        scopes = [""]  # which nobody is granted
+    if not is_within(scopes, granted):
+        raise InvalidScope("more than granted", client=login["id"], key_id=login["key_id"])
+    return " ".join(scopes) if scopes else granted
 
 
 def _everywhere(claims: Claims) -> str:

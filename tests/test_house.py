@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "background": "errors",
         "base64url": "",
         "claims": "base64url",
+        "scopes": "",
         "client_keys": "",
         # the database
         "tables": "",
@@ -37,13 +38,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokens": "base64url claims errors",
         "revocations": "claims commit_order database store",
         "lookups": "revocations",
-        "sessions": "audit claims client_keys database errors lookups store tokens",
+        "sessions": "audit claims client_keys database errors lookups scopes store tokens",
         # HTTP
         "audit": "",
         "guessing": "errors",
         "http_protocol": "errors payloads",
         "payloads": "audit errors",
-        "auth_backend": "claims errors revocations tokens",
+        "auth_backend": "claims errors revocations scopes tokens",
         "handlers": "audit auth_backend database errors guessing lookups payloads registry schemas "
         "sessions store",
         # what is run
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "app": "audit auth_backend background database development errors guessing handlers "
         "lookups payloads purging revocations schema server server_lock sessions settings tokens",
         "commands": "database errors registry revocations schema settings",
-        "client_commands": "audit client_keys commands database registry settings",
+        "client_commands": "audit client_keys commands database registry scopes settings",
         "database_commands": "commands database purging schema settings tables",
         "manage": "audit client_commands database_commands",
     }.items()

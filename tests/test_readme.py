@@ -177,18 +177,21 @@ def test_every_module_is_drawn_or_named() -> None:
 
 
 def test_a_route_of_ones_own_works_as_shown(clone: Path) -> None:
-    (code,) = blocks("Protect a route of your own", "python")
-    handler, route = code.split("# app.py, in `routes`\n")
-    with (clone / "handlers.py").open("a") as module:
-        module.write(f"\n\n{handler}")
-    app = (clone / "app.py").read_text()
-    (clone / "app.py").write_text(app.replace("routes = [\n", f"routes = [\n    {route}", 1))
+    handlers = (clone / "handlers.py").read_text() + "\n\nfrom auth_backend import requires_scope\n"
+    for code in blocks("Protect a route of your own", "python"):
+        handler, route = code.split("# app.py, in `routes`\n")
+        handlers += f"\n\n{handler}"
+        app = (clone / "app.py").read_text()
+        (clone / "app.py").write_text(app.replace("routes = [\n", f"routes = [\n    {route}", 1))
+    (clone / "handlers.py").write_text(handlers)
     with serve(clone, code=clone) as served:
         script = f"""
             token=$(curl -s -d client_key={served.demo_key} {served.url}/login \
                 | python3 -c "import json, sys; print(json.load(sys.stdin)['access_token'])")
             curl -s -H "Authorization: Bearer $token" {served.url}/report; echo
-            curl -s {served.url}/report"""
-        answer, refusal = map(json.loads, run(clone, script).splitlines())
+            curl -s {served.url}/report; echo
+            curl -s -X POST -H "Authorization: Bearer $token" {served.url}/reports"""
+        answer, refusal, scope = map(json.loads, run(clone, script).splitlines())
     assert answer["report"] == [1, 2, 3]
     assert refusal["error"] == "missing_token"
+    assert scope["error"] == "insufficient_scope"

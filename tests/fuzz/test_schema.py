@@ -91,7 +91,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     async def prepare() -> None:
         await database_schema.upgrade(Database(url))
         async with Database(url) as database:
-            assert await registry.create_client(database, CLIENT, "fuzzed", KEY, int(time.time()))
+            now = int(time.time())
+            assert await registry.create_client(database, CLIENT, "fuzzed", KEY, now, "a b")
 
     asyncio.run(prepare())
     environ = {
