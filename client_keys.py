@@ -44,6 +44,11 @@ def is_well_formed(text: str) -> bool:
     return match is not None and _checksum(match[1]) == match[2]
 
 
+def id_of(text: str) -> str:
+    """The public id in a well-formed key, whether or not there is such a key."""
+    return text.split("_")[1]
+
+
 def digest_of(text: str) -> str:
     """A fast hash on purpose: a slow one protects weak secrets, and this one is not weak."""
     return sha256(text.encode()).hexdigest()

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NotRequired, TypedDict
-
-from databases.interfaces import Record
 
 import audit
 import store
 from claims import Claims, new_id
-from client_keys import digest_of, is_well_formed
+from client_keys import digest_of, id_of, is_well_formed
 from database import Database
 from errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken
 from lookups import Lookups, Row
@@ -57,7 +56,7 @@ class Sessions:
         now = self._clock()
         if not is_well_formed(client_key):
             raise InvalidClient("malformed key")
-        login = await self._find_login(digest_of(client_key), now)
+        login = await self._find_login(client_key, now)
         iat = int(now)
         claims = Claims(
             sub=login["id"],
@@ -72,18 +71,14 @@ class Sessions:
         _record("login", claims)
         return self._pair(claims, iat)
 
-    async def _find_login(self, digest: str, now: float) -> Row:
-        async def ask() -> Record:
-            login = await store.find_login(self._database, digest)
-            if login is None:
-                raise InvalidClient("unknown key")
-            return login
-
-        login = await self._lookups.find(digest, ask)
+    async def _find_login(self, client_key: str, now: float) -> Row:
+        digest = digest_of(client_key)
+        login = await self._lookups.find(digest, partial(store.find_login, self._database, digest))
         if reason := _why_closed(login, now):
             # Were it kept, a faster answer would tell a key that once opened from an unknown one.
             self._lookups.forget(digest)
-            raise InvalidClient(reason, client=login["id"], key_id=login["key_id"])
+            client = login["id"] if login["is_known"] else ""
+            raise InvalidClient(reason, client=client, key_id=id_of(client_key))
         return login
 
     async def refresh(self, refresh_token: str) -> TokenPair:
@@ -185,6 +180,8 @@ class Sessions:
 
 def _why_closed(login: Row, now: float) -> str:
     """Why the key opens nothing; empty if it does."""
+    if not login["is_known"]:
+        return "unknown key"
     if login["disabled_at"] is not None:
         return "disabled client"
     if login["revoked_at"] is not None:

@@ -1,6 +1,6 @@
 """The questions of a session to the database: one coroutine and one constant statement for each."""
 
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from databases.interfaces import Record
@@ -52,26 +52,33 @@ def _row(commit_order: sa.ColumnElement[int]) -> sa.Select[Any]:
     )
 
 
+_asked = sa.select(sa.cast(sa.bindparam("digest"), sa.String).label("digest")).subquery()
 _epochs = revoked_jtis.alias("epochs")
-FIND_LOGIN = (
-    sa.select(
-        clients.c.id,
-        clients.c.scopes,
-        clients.c.disabled_at,
-        client_keys.c.id.label("key_id"),
-        client_keys.c.expires_at,
-        client_keys.c.revoked_at,
-        sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
-    )
-    .select_from(client_keys.join(clients).outerjoin(_epochs, _epochs.c.jti == clients.c.id))
-    .where(client_keys.c.digest == sa.bindparam("digest"))
+_client_id = sa.func.coalesce(client_keys.c.client_id, _asked.c.digest)
+FIND_LOGIN = sa.select(
+    clients.c.id.is_not(None).label("is_known"),
+    _client_id.label("id"),
+    sa.func.coalesce(clients.c.scopes, "").label("scopes"),
+    clients.c.disabled_at,
+    sa.func.coalesce(client_keys.c.id, _asked.c.digest).label("key_id"),
+    client_keys.c.expires_at,
+    client_keys.c.revoked_at,
+    sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
+).select_from(
+    _asked.outerjoin(client_keys, client_keys.c.digest == _asked.c.digest)
+    .outerjoin(clients, clients.c.id == _client_id)
+    .outerjoin(_epochs, _epochs.c.jti == _client_id)
 )
 
 
-async def find_login(database: Database, digest: str) -> Record | None:
-    """The key, its client and the client's epoch. Whether the key opens is judged by the caller:
-    were it judged here, the time of the answer would tell why a key does not."""
-    return await database.fetch_one(FIND_LOGIN, {"digest": digest})
+async def find_login(database: Database, digest: str) -> Record:
+    """The key, its client and the client's epoch, if the key `is_known`.
+
+    Whether it opens is for the caller to judge, and an unknown one is looked up in every table,
+    too, and has as many texts: else the time of the answer would tell why a key does not open.
+    """
+    row = await database.fetch_one(FIND_LOGIN, {"digest": digest})
+    return cast(Record, row)  # a row without conditions is always there
 
 
 IS_ENDED = sa.select(_is_ended("jti", "sid", "key_id"))
