@@ -12,9 +12,10 @@ help:  ## List the targets
 run: $(VENV)/run.stamp  ## Serve on http://127.0.0.1:8000, set up first where nothing is
 	@$(BIN)/python app.py
 
+# Three at a time, also on two cores: a test waits as often as it works.
 test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full branch coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

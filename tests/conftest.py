@@ -19,6 +19,8 @@ from tests.postgres import Postgres, run_postgres
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
+FIGURES = "figures"
+"""The property of a test that holds what it has counted, to be told at the end."""
 
 
 class Clock:
@@ -139,3 +141,13 @@ def login(api: TestClient, registered: Registered) -> Callable[[], dict[str, str
         return pair
 
     return login
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """From the reports, since the tests may have run in other processes."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [text for report in reports for name, text in report.user_properties if name == FIGURES]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(str(line))

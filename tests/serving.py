@@ -53,6 +53,13 @@ class Served:
                 time.sleep(0.05)
         raise AssertionError(f"the service did not start:\n{self.console}")
 
+    def wait_for_starts(self, count: int) -> None:
+        """Until so many workers have told of their start, of whom some may be gone again."""
+        give_up = time.monotonic() + START_SECONDS
+        while self.console.count("Application startup complete.") < count:
+            assert time.monotonic() < give_up, self.console
+            time.sleep(0.02)
+
 
 @contextmanager
 def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Served]:
@@ -70,6 +77,9 @@ def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Ser
         try:
             served = Served(process, f"http://127.0.0.1:{port}", console_file)
             served.wait_until_ready()
+            # The first worker may be ready long before the last; and uvicorn takes 5 seconds to
+            # notice the end of one that was still starting.
+            served.wait_for_starts(int(environ.get("WORKERS", "1")))
             yield served
         finally:
             process.send_signal(signal.SIGTERM)

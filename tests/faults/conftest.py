@@ -1,9 +1,10 @@
-"""Services that several tests share, and the figures that are told at the end."""
+"""Services that several tests share, and the judge of what they answered."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.conftest import FIGURES
 from tests.faults.client import Recorder
 from tests.faults.history import check
 from tests.faults.services import Service, serve_file, serve_nodes
@@ -11,7 +12,6 @@ from tests.postgres import Postgres
 
 GRACE_SECONDS = 1.0
 """Of the shared services, so that a test can wait until it is over."""
-FIGURES: list[str] = []
 
 Judge = Callable[..., None]
 
@@ -57,16 +57,9 @@ def judge(request: pytest.FixtureRequest) -> Judge:
             "violations": len(violations),
         }
         told = ", ".join(f"{name} {figure}" for name, figure in figures.items())
-        FIGURES.append(f"{request.node.name}: {told}")
+        request.node.user_properties.append((FIGURES, f"{request.node.name}: {told}"))
         assert not violations, "\n".join(violations[:20])
         for service in services:
             service.assert_silent(recorder)
 
     return judge
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if FIGURES:
-        terminalreporter.section("faults")
-        for line in FIGURES:
-            terminalreporter.write_line(line)

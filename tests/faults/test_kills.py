@@ -147,6 +147,7 @@ def test_what_was_acknowledged_survives_a_kill_of_the_workers(tmp_path: Path, ju
             pids = children(served.process.pid)
             asyncio.run(one_round(recorder, service, [], service.nodes(), clients, pids))
             figures["kills"] += 1
+            served.wait_for_starts(len(pids) * (number + 2))
             served.wait_until_ready()
             check_file(recorder, file)
         asyncio.run(probe_all(recorder, service))
