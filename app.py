@@ -22,9 +22,10 @@ import handlers
 import schema
 import server
 from auth_backend import BearerBackend
-from background import repeat
+from background import attempt, repeat
 from database import Database
 from guessing import FailedLogins
+from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
 from payloads import Answer
 from purging import purge
@@ -82,13 +83,10 @@ def create_app(
     database = create_database(settings.database_url)
     tokens = create_tokens(settings, clock)
     revocations = create_revocations(settings, database, clock)
-    failed_logins = FailedLogins(
-        settings.rate_limit_storage,
-        by_address=settings.login_failures_by_address,
-        together=settings.login_failures_together,
-    )
+    failed_logins = create_failed_logins(settings)
     lookups = Lookups(revocations)
-    sessions = Sessions(database, tokens, lookups, settings.refresh_grace_seconds, clock)
+    key_uses = KeyUses(database)
+    sessions = Sessions(database, tokens, lookups, key_uses, settings.refresh_grace_seconds, clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
@@ -98,9 +96,11 @@ def create_app(
             await stack.enter_async_context(database)
             await schema.check(database)
             await revocations.load()
+            stack.push_async_callback(attempt, key_uses.write)
             for action, seconds in (
                 (revocations.poll, settings.revocation_poll_seconds),
                 (lambda: purge(database, clock(), settings.leeway_seconds), PURGE_SECONDS),
+                (key_uses.write, WRITE_SECONDS),
             ):
                 task = asyncio.create_task(repeat(action, seconds))
                 stack.callback(task.cancel)
@@ -146,6 +146,14 @@ def create_revocations(
         max_age_seconds=settings.revocation_max_age_seconds,
         is_shared=settings.workers > 1 or not database.is_sqlite,
         clock=clock,
+    )
+
+
+def create_failed_logins(settings: Settings) -> FailedLogins:
+    return FailedLogins(
+        settings.rate_limit_storage,
+        by_address=settings.login_failures_by_address,
+        together=settings.login_failures_together,
     )
 
 

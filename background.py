@@ -12,10 +12,14 @@ logger = logging.getLogger("auth.background")
 async def repeat(action: Callable[[], Awaitable[object]], seconds: float) -> None:
     """Until it is cancelled, with a pause of `seconds` after each time."""
     while True:
-        try:
-            await action()
-        except TemporarilyUnavailable:
-            pass  # database.py has logged it
-        except Exception:
-            logger.exception("a fault beside the requests")
+        await attempt(action)
         await asyncio.sleep(seconds)
+
+
+async def attempt(action: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await action()
+    except TemporarilyUnavailable:
+        pass  # database.py has logged it
+    except Exception:
+        logger.exception("a fault beside the requests")

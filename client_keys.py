@@ -8,13 +8,17 @@ import re
 import secrets
 import string
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43
 """43 characters of 62 are 256 bits."""
+_KEY_LENGTH = 71
 _PATTERN = re.compile(r"(ck_[0-9a-f]{16}_[0-9A-Za-z]{43})([0-9a-f]{8})")
+# A look-ahead, since the torso of a key may end with the first letters of a whole one.
+_ANYWHERE = re.compile(rf"(?=({_PATTERN.pattern}))".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,23 @@ def is_well_formed(text: str) -> bool:
 def id_of(text: str) -> str:
     """The public id in a well-formed key, whether or not there is such a key."""
     return text.split("_")[1]
+
+
+def find_keys(chunks: Iterable[bytes]) -> dict[str, str]:
+    """The digest of each key that stands anywhere in the chunks, with the key's id.
+
+    Other bytes may stand right beside a key. The letters may be two bytes wide, as in what some
+    consoles write; a key that is wrapped over two lines is not found.
+    """
+    found, rest = {}, b""
+    for chunk in chunks:
+        text = rest + chunk.replace(b"\0", b"")
+        for match in _ANYWHERE.finditer(text):
+            key = match[1].decode()
+            if is_well_formed(key):
+                found[digest_of(key)] = id_of(key)
+        rest = text[-(_KEY_LENGTH - 1) :]
+    return found
 
 
 def digest_of(text: str) -> str:

@@ -7,6 +7,8 @@ import click
 import audit
 import client_commands
 import database_commands
+import key_commands
+import key_revoking
 
 
 @click.group()
@@ -21,6 +23,10 @@ for command in (
     client_commands.set_scopes,
     client_commands.disable_client,
     client_commands.enable_client,
+    key_commands.add_key,
+    key_commands.rotate_key,
+    key_revoking.revoke_key,
+    key_commands.list_keys,
     database_commands.migrate,
     database_commands.purge,
 ):

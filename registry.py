@@ -1,4 +1,4 @@
-"""The registry of clients and their keys: one coroutine for each thing that an operator does."""
+"""The registry of clients: one coroutine for each thing that an operator does."""
 
 import math
 
@@ -9,8 +9,9 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 from claims import Claims
 from client_keys import ClientKey
 from database import Database
+from key_registry import add_key
 from store import end_all_sessions, tell_change
-from tables import client_keys, clients
+from tables import clients
 
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
 
@@ -39,7 +40,6 @@ async def list_clients(database: Database) -> list[Record]:
 
 
 ADD_CLIENT = insert(clients).on_conflict_do_nothing().returning(clients.c.id)
-ADD_KEY = insert(client_keys).returning(client_keys.c.id)
 
 
 async def create_client(
@@ -52,16 +52,10 @@ async def create_client(
     async def create() -> bool:
         is_new = await database.fetch_one(ADD_CLIENT, client) is not None
         if is_new:
-            await _add_key(database, client_id, key, now)
+            await add_key(database, client_id, key, now)
         return is_new
 
     return await database.atomically(create)
-
-
-async def _add_key(database: Database, client_id: str, key: ClientKey, now: int) -> None:
-    unset = {"expires_at": None, "revoked_at": None, "last_used_at": None}
-    row = {"id": key.id, "client_id": client_id, "digest": key.digest, "created_at": now}
-    await database.fetch_one(ADD_KEY, row | unset)
 
 
 SET_SCOPES = (

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import NotRequired, TypedDict
 
+from databases.interfaces import Record
+
 import audit
 import store
 from claims import Claims, new_id
 from client_keys import digest_of, id_of, is_well_formed
 from database import Database
 from errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken
+from key_uses import KeyUses
 from lookups import Lookups, Row
 from scopes import is_within, read_scopes
 from tokens import ACCESS, REFRESH, Tokens
@@ -27,6 +30,8 @@ class TokenPair(TypedDict):
     refresh_expires_in: int
     scope: NotRequired[str]
     """Left out where there is none."""
+    key_expires_at: NotRequired[int]
+    """When the client key that opened the session opens no more, if there is such a time."""
 
 
 class Sessions:
@@ -37,6 +42,7 @@ class Sessions:
         database: Database,
         tokens: Tokens,
         lookups: Lookups,
+        key_uses: KeyUses,
         grace_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -44,6 +50,7 @@ class Sessions:
         self._tokens = tokens
         self._lookups = lookups
         self._revocations = lookups.revocations
+        self._key_uses = key_uses
         self._grace_seconds = grace_seconds
         self._clock = clock
 
@@ -69,7 +76,7 @@ class Sessions:
             exp=iat + self._tokens.refresh_seconds,
         )
         _record("login", claims)
-        return self._pair(claims, iat)
+        return self._pair(claims, iat, login["expires_at"])
 
     async def _find_login(self, client_key: str, now: float) -> Row:
         digest = digest_of(client_key)
@@ -96,15 +103,16 @@ class Sessions:
         # The leeway is for the differences of clocks; a session that is over is not reopened.
         if claims.exp <= now:
             raise InvalidGrant("expired")
-        spent_at = now
-        if not await store.spend(self._database, claims, now):
-            spent_at = await self._spent_before(claims, now)
+        spent = await store.spend(self._database, claims, now)
+        if spent is None:
+            spent = await self._spent_before(claims, now)
         _record("refreshed", claims)
         # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
         # live longer than a session does.
-        return self._pair(claims.successor(iat=max(claims.iat, int(spent_at))), int(now))
+        successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
+        return self._pair(successor, int(now), spent["key_expires_at"])
 
-    async def _spent_before(self, claims: Claims, now: float) -> float:
+    async def _spent_before(self, claims: Claims, now: float) -> Record:
         spent = await store.find_spent(self._database, claims, now)
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
@@ -112,9 +120,9 @@ class Sessions:
             # Perhaps another replay has just ended it, and this answer must not come before its.
             await self._revocations.announce(claims.sid, now)
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
-        spent_at: float = spent["revoked_at"]
-        if now - spent_at <= self._grace_seconds and not spent["successor_is_spent"]:
-            return spent_at
+        is_repeat = now - spent["revoked_at"] <= self._grace_seconds
+        if is_repeat and not spent["successor_is_spent"]:
+            return spent
         await self._end(claims, "reused", now)
         _record("refresh_reused", claims)
         raise InvalidGrant("reused", client=claims.sub, session=claims.sid)
@@ -161,8 +169,9 @@ class Sessions:
         """When whatever began by now is over; the token may come from a clock that is ahead."""
         return max(int(now), claims.iat) + self._tokens.refresh_seconds
 
-    def _pair(self, refresh: Claims, now: int) -> TokenPair:
+    def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
         """Both tokens; neither outlives the session, which ends with the refresh token."""
+        self._key_uses.note(refresh.key_id, now)
         exp = min(now + self._tokens.access_seconds, refresh.exp)
         access = refresh._replace(jti=new_id(), iat=now, exp=exp)
         pair: TokenPair = {
@@ -175,6 +184,8 @@ class Sessions:
         }
         if refresh.scope:
             pair["scope"] = refresh.scope
+        if key_expires_at is not None:
+            pair["key_expires_at"] = key_expires_at
         return pair
 
 

@@ -38,6 +38,8 @@ _session_goes_on = sa.and_(
     _key_opens,
     ~_is_ended("sid", "key_id"),
 )
+_key = sa.select(client_keys.c.expires_at).where(client_keys.c.id == sa.bindparam("key_id"))
+_key_expires_at = _key.scalar_subquery().label("key_expires_at")
 _row_columns = ["jti", "reason", "revoked_at", "expires_at", "commit_order"]
 
 
@@ -93,14 +95,14 @@ SPEND = (
     insert(revoked_jtis)
     .from_select(_row_columns, _row(sa.cast(sa.null(), sa.BigInteger)).where(_session_goes_on))
     .on_conflict_do_nothing()
-    .returning(revoked_jtis.c.jti)
+    .returning(revoked_jtis.c.revoked_at, _key_expires_at)
 )
 
 
-async def spend(database: Database, claims: Claims, now: float) -> bool:
-    """Spend a refresh token. Of all who try, on any node, one is told True."""
+async def spend(database: Database, claims: Claims, now: float) -> Record | None:
+    """Spend a refresh token. Of all who try, on any node, one gets a row."""
     values = {"row_jti": claims.jti, "reason": "spent", "now": now, "expires_at": claims.exp}
-    return await database.fetch_one(SPEND, claims._asdict() | values) is not None
+    return await database.fetch_one(SPEND, claims._asdict() | values)
 
 
 _successors = revoked_jtis.alias("successors")
@@ -110,6 +112,7 @@ FIND_SPENT = sa.select(
     .where(_successors.c.jti == sa.bindparam("successor_jti"))
     .label("successor_is_spent"),
     sa.exists().where(_session_goes_on).label("session_goes_on"),
+    _key_expires_at,
 ).where(revoked_jtis.c.jti == sa.bindparam("jti"))
 
 
@@ -120,12 +123,8 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Record |
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
 
 
-END = (
-    insert(revoked_jtis)
-    .from_select(_row_columns, _row(NextCommit()).where(sa.true()))
-    .on_conflict_do_nothing()
-    .returning(revoked_jtis.c.jti)
-)
+_end = insert(revoked_jtis).from_select(_row_columns, _row(NextCommit()).where(sa.true()))
+END = _end.on_conflict_do_nothing().returning(revoked_jtis.c.jti)
 
 
 async def end_session(
@@ -138,18 +137,13 @@ async def end_session(
 
 REGISTRY = "registry"
 """The one id that ends no token, but what workers have kept of clients and their keys."""
-TELL_CHANGE = (
-    insert(revoked_jtis)
-    .from_select(_row_columns, _row(NextCommit()).where(sa.true()))
-    .on_conflict_do_update(
-        index_elements=[revoked_jtis.c.jti],
-        set_={
-            name: insert(revoked_jtis).excluded[name]
-            for name in ("revoked_at", "expires_at", "commit_order")
-        },
-    )
-    .returning(revoked_jtis.c.jti)
-)
+TELL_CHANGE = _end.on_conflict_do_update(
+    index_elements=[revoked_jtis.c.jti],
+    set_={
+        name: insert(revoked_jtis).excluded[name]
+        for name in ("revoked_at", "expires_at", "commit_order")
+    },
+).returning(revoked_jtis.c.jti)
 
 
 async def tell_change(database: Database, now: float) -> None:

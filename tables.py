@@ -1,8 +1,8 @@
 """The tables. Times are epoch seconds; importing this module does no I/O."""
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, MetaData, String, Table, text
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest revision in `migrations/`, which makes these tables."""
 
 metadata = MetaData()
@@ -26,7 +26,9 @@ client_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    # Both are behind by up to a minute: see key_uses.py.
     Column("last_used_at", BigInteger),
+    Column("uses", BigInteger, nullable=False, server_default=text("0")),
 )
 
 revoked_jtis = Table(

@@ -32,13 +32,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "database": "errors postgres_backend sqlite_backend statements",
         "schema": "database postgres_backend sqlite_backend tables",
         "store": "claims commit_order database tables",
-        "registry": "claims client_keys database store tables",
+        "registry": "claims client_keys database key_registry store tables",
+        "key_registry": "client_keys database store tables",
+        "key_uses": "database key_registry",
         "purging": "database revocations store",
         # the rules
         "tokens": "base64url claims errors",
         "revocations": "claims commit_order database store",
         "lookups": "revocations",
-        "sessions": "audit claims client_keys database errors lookups scopes store tokens",
+        "sessions": "audit claims client_keys database errors key_uses lookups scopes store tokens",
         # HTTP
         "audit": "",
         "guessing": "errors",
@@ -51,16 +53,26 @@ MAY_IMPORT: dict[str, set[str]] = {
         "development": "client_keys database registry settings",
         "server": "audit database development errors http_protocol schema server_lock settings",
         "app": "audit auth_backend background database development errors guessing handlers "
-        "lookups payloads purging revocations schema server server_lock sessions settings tokens",
+        "key_uses lookups payloads purging revocations schema server server_lock sessions settings "
+        "tokens",
         "commands": "database errors registry revocations schema settings",
         "client_commands": "audit client_keys commands database registry scopes settings",
+        "key_commands": "audit client_keys commands database key_registry settings",
+        "key_revoking": "audit client_keys commands database key_registry settings",
         "database_commands": "commands database purging schema settings tables",
-        "manage": "audit client_commands database_commands",
+        "manage": "audit client_commands database_commands key_commands key_revoking",
     }.items()
 }
 ONLY_IN = {
     "joserfc": {"tokens"},
-    "click": {"client_commands", "commands", "database_commands", "manage"},
+    "click": {
+        "client_commands",
+        "commands",
+        "database_commands",
+        "key_commands",
+        "key_revoking",
+        "manage",
+    },
     "uvicorn": {"http_protocol", "server"},
     "limits": {"guessing", "settings"},
     "marshmallow": {"payloads", "schemas", "settings"},
@@ -68,6 +80,7 @@ ONLY_IN = {
     "sqlalchemy": {
         "commit_order",
         "database",
+        "key_registry",
         "postgres_backend",
         "registry",
         "schema",

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from client_keys import digest_of, is_well_formed
 from manage import cli
 from settings import Settings
+from tables import SCHEMA_REVISION
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import SECRET
 
@@ -195,7 +196,7 @@ def test_migrate_makes_the_database_and_may_be_repeated(
 ) -> None:
     database_file.unlink()
     for _ in range(2):
-        assert manage("migrate").stdout == "The schema is at revision 0001.\n"
+        assert manage("migrate").stdout == f"The schema is at revision {SCHEMA_REVISION}.\n"
         assert json.loads(manage("list-clients", "--json").stdout) == []
 
 

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 import errors
 from app import routes
+from client_keys import is_well_formed, new_client_key
 from manage import cli
 from settings import SettingsSchema
 from tables import SCHEMA_REVISION
@@ -86,7 +87,7 @@ def test_the_commands_of_use_do_what_the_readme_shows(clone: Path) -> None:
         ("GET /me", me),
         ("POST /logout", logged_out),
     ):
-        assert re.findall(r"`(\w+)`", takes_answers[call][1]) == list(answer)
+        assert re.findall(r"`(\w+)`", takes_answers[call][1].partition(";")[0]) == list(answer)
     assert list(refreshed) == list(login)
 
 
@@ -98,8 +99,38 @@ def test_the_commands_of_the_operator_run(clone: Path) -> None:
         "Disabled 'billing'; its sessions are ended.",
         "Enabled 'billing'.",
         "Deleted 0 rows.",
-        "The schema is at revision 0001.",
+        f"The schema is at revision {SCHEMA_REVISION}.",
     ]
+
+
+def test_the_commands_of_a_rotation_run(clone: Path) -> None:
+    (script,) = blocks("Rotate a client key", "sh")
+    run(clone, ".venv/bin/python manage.py create-client billing")
+    old, _, new, *listed = run(clone, script).splitlines()
+    ids = [old.split()[2], new.split("_")[1]]
+    assert sorted(line.split()[0] for line in listed) == sorted(ids)
+
+
+def test_the_commands_for_a_leaked_key_run(clone: Path) -> None:
+    (script,) = blocks("A key leaked", "sh")
+    created = run(clone, ".venv/bin/python manage.py create-client billing").splitlines()
+    leaked = created[-1]
+    (clone / "leaked.txt").write_text(f"+KEY={leaked}\n")
+    _, added, revoked, found = run(clone, script).splitlines()
+    assert is_well_formed(added)
+    assert revoked.startswith(f"Revoked {leaked.split('_')[1]}; ")
+    assert found == "./leaked.txt"
+
+
+def test_the_pattern_of_a_key_finds_each_key_and_no_torso(tmp_path: Path) -> None:
+    keys = [new_client_key().text for _ in range(100)]
+    match = re.search(r"grep -\S+ ('\S+')", section("A key leaked"))
+    assert match is not None
+    torsos = [key[:-1] for key in keys] + [key[1:] for key in keys]
+    lines = [f"x{key}y\n{key} {key}" for key in keys] + torsos
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    found = run(tmp_path, f"grep -oE {match[1]} log.txt").splitlines()
+    assert found == [key for key in keys for _ in range(3)]
 
 
 def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> None:

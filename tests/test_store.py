@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import ClauseElement
 
 import commit_order
+import key_registry
 import registry
 import schema
 import store
@@ -18,7 +19,7 @@ from tables import metadata
 
 STATEMENTS = {
     name: statement
-    for module in (store, registry, commit_order)
+    for module in (store, registry, key_registry, commit_order)
     for name, statement in vars(module).items()
     if name.isupper() and isinstance(statement, ClauseElement)
 }

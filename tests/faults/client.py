@@ -164,6 +164,10 @@ class Client:
     name: str
     key: str
 
+    @property
+    def key_id(self) -> str:
+        return self.key.split("_")[1]
+
 
 @dataclass
 class Session:
@@ -203,6 +207,7 @@ class Recorder:
         event, body = await self._ask(
             node, "login", "POST", "/login", client.name, payload={"client_key": client.key}
         )
+        event = replace(event, key=client.key_id)
         session = None
         if event.status == 200:
             sid = claims_of(body["access_token"])["sid"]
@@ -317,9 +322,11 @@ class Recorder:
         node: str = EVERY_NODE,
         status: int = 200,
         client: str = "",
+        key: str = "",
     ) -> None:
         """What is no request, and is over now."""
-        self.events.append(Event(start, time.monotonic(), node, operation, status, client))
+        event = Event(start, time.monotonic(), node, operation, status, client, key=key)
+        self.events.append(event)
 
     async def wait_until_ready(self, *nodes: Node) -> None:
         give_up = time.monotonic() + READY_SECONDS

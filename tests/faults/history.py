@@ -15,6 +15,7 @@ Operation = Literal[
     # an operator's commands
     "disable",
     "enable",
+    "revoke-key",
     # what a test does and finds
     "outage",  # the database is surely out of reach of the node
     "trouble",  # the node may be without its database, or be down: from the fault to its repair
@@ -32,6 +33,7 @@ class Event:
     """One thing that began at `start` and was over at `end`, on the clock of the test.
 
     `token` is the id of the refresh token that was sent, `successor` of the one in the answer.
+    `key` is the id of the client key that a login was tried with, or that was revoked.
     """
 
     start: float
@@ -44,9 +46,11 @@ class Event:
     token: str = ""
     successor: str = ""
     has_retry_after: bool = False
+    key: str = ""
 
     def __str__(self) -> str:
         of = f" of session {self.session}" if self.session else f" of client {self.client}"
+        of += f" with key {self.key}" if self.key else ""
         return (
             f"{self.operation}{of} on {self.node} from {self.start:.3f} to {self.end:.3f}"
             f" got {self.status}"
@@ -66,6 +70,7 @@ def check(
         *_ended_sessions(history),
         *_one_successor(history, grace_seconds),
         *_disabled_clients(history),
+        *_revoked_keys(history),
         *_outages(history, max_age_seconds),
         *_answers(history),
         *_refused_without_cause(history),
@@ -87,8 +92,10 @@ class _History:
             event.session: event for event in self.by_operation["login"] if event.status == 200
         }
         self.sessions: dict[str, list[Event]] = defaultdict(list)
+        self.begun_with: dict[str, list[Event]] = defaultdict(list)
         for login in self.logins.values():
             self.sessions[login.client].append(login)
+            self.begun_with[login.key].append(login)
 
     def first_ok(self, token: str) -> Event | None:
         """The answer by which it is certain that the refresh token is spent."""
@@ -117,6 +124,10 @@ class _History:
                     )
                     if is_before:
                         yield login.session, event
+            elif event.operation == "revoke-key" and event.status == 200:
+                for login in self.begun_with[event.key]:
+                    if login.start < event.end:
+                        yield login.session, event
 
     def attempted_ends(self) -> dict[str, float]:
         """Sessions, and since when something may have ended them."""
@@ -131,6 +142,9 @@ class _History:
             elif event.operation in ("everywhere", "disable"):
                 for login in self.sessions[event.client]:
                     note(login.session, event.start)
+            elif event.operation == "revoke-key":
+                for login in self.begun_with[event.key]:
+                    note(login.session, event.start)
         for refreshes in self.refreshes.values():
             for repeat in refreshes[1:]:
                 note(repeat.session, repeat.start)
@@ -138,7 +152,8 @@ class _History:
 
 
 def _ended_sessions(history: _History) -> Iterator[str]:
-    """After a log-out, "everywhere", a disabling or a reuse is answered, nothing of it is 200.
+    """After a log-out, "everywhere", a disabling, a revocation of the key or a reuse is answered,
+    nothing of it is 200.
 
     However often a process was killed, or the database restarted, in between.
     """
@@ -185,6 +200,14 @@ def _disabled_clients(history: _History) -> Iterator[str]:
             yield f"disabled client: {login}, after {last}"
 
 
+def _revoked_keys(history: _History) -> Iterator[str]:
+    """A revoked key opens nothing once the command says done."""
+    for revocation in history.by_operation["revoke-key"]:
+        for login in history.begun_with[revocation.key]:
+            if revocation.status == 200 and revocation.end < login.start:
+                yield f"revoked key: {login}, after {revocation}"
+
+
 def _outages(history: _History, max_age_seconds: float) -> Iterator[str]:
     """The database is out of reach: no 200 but for what a copy that is fresh enough tells."""
     for outage in history.by_operation["outage"]:
@@ -217,14 +240,17 @@ def _answers(history: _History) -> Iterator[str]:
 def _refused_without_cause(history: _History) -> Iterator[str]:
     """What was granted counts until something ends it: a service that refuses all is not safe."""
     attempted = history.attempted_ends()
-    disabled: dict[str, float] = {}
+    shut: dict[tuple[str, str], float] = {}
     for command in history.by_operation["disable"]:
-        disabled.setdefault(command.client, command.start)
+        shut.setdefault(("client", command.client), command.start)
+    for command in history.by_operation["revoke-key"]:
+        shut.setdefault(("key", command.key), command.start)
     for event in history.events:
         if event.operation not in REQUESTS or event.status != 401:
             continue
         if event.operation == "login":
-            since = disabled.get(event.client)
+            causes = (("client", event.client), ("key", event.key))
+            since = min((shut[cause] for cause in causes if cause in shut), default=None)
         elif event.operation == "logout":
             since = None  # to repeat it is 200
         else:

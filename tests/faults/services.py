@@ -1,6 +1,7 @@
 """The services that are put to the test: real processes, on SQLite and on PostgreSQL."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition, Thread
+from typing import Any
 
 import psutil
 
@@ -116,6 +118,22 @@ async def disable(recorder: Recorder, service: Service, client: Client) -> None:
     result = await asyncio.to_thread(run, service.folder, *command, **service.environ)
     status = 200 if result.returncode == 0 else 503
     recorder.note("disable", start, status=status, client=client.name)
+
+
+async def manage(service: Service, *arguments: str) -> Any:
+    """What an operator's command reports; None if it failed."""
+    result = await asyncio.to_thread(
+        run, service.folder, "manage.py", *arguments, "--json", **service.environ
+    )
+    return json.loads(result.stdout) if result.returncode == 0 else None
+
+
+async def revoke_key(recorder: Recorder, service: Service, client: Client) -> None:
+    """By the operator's command, like `disable`."""
+    start = time.monotonic()
+    report = await manage(service, "revoke-key", client.key_id, "--yes")
+    status = 503 if report is None else 200
+    recorder.note("revoke-key", start, status=status, client=client.name, key=client.key_id)
 
 
 def kill(processes: Sequence[int]) -> None:

@@ -53,6 +53,30 @@ GOOD: dict[str, list[Event]] = {
         event(4, "login", session="t"),
         event(5, "use", session="t"),
     ],
+    "a rotation, and the old key revoked": [
+        event(0, "login", key="k"),
+        event(1, "login", session="t", key="l"),
+        event(2, "revoke-key", key="k"),
+        event(3, "use", 401),
+        refresh(3, "r0", ""),
+        event(3, "login", 401, session="", key="k"),
+        event(3, "login", session="u", key="l"),
+        event(4, "use", session="t"),
+        event(4, "use", session="u"),
+    ],
+    "a login beside the revocation of its key": [
+        event(1, "login", key="k"),
+        event(1.05, "revoke-key", key="k"),
+        event(1.06, "use"),
+    ],
+    "a revocation that is not answered": [
+        event(0, "login", key="k"),
+        event(1, "revoke-key", 503, key="k"),
+        event(2, "use"),
+        event(2, "login", session="t", key="k"),
+        event(3, "use", 401),
+        event(3, "login", 401, session="", key="k"),
+    ],
     "an outage": [
         LOGIN,
         TROUBLE,
@@ -93,6 +117,34 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "disabled again": (
         "disabled",
         [event(1, "disable"), event(2, "enable"), event(3, "disable"), event(4, "login")],
+    ),
+    "used after its key was revoked": (
+        ENDED,
+        [event(0, "login", key="k"), event(1, "revoke-key", key="k"), event(2, "use", node="b")],
+    ),
+    "refreshed after its key was revoked": (
+        ENDED,
+        [event(0, "login", key="k"), event(1, "revoke-key", key="k"), refresh(2, "r0", "r1")],
+    ),
+    "let in beside the revocation of its key, and used": (
+        ENDED,
+        [event(1, "login", key="k"), event(1.05, "revoke-key", key="k"), event(2, "use")],
+    ),
+    "a login with a revoked key": (
+        "revoked key",
+        [event(1, "revoke-key", key="k"), event(2, "login", key="k")],
+    ),
+    "a session of another key refused": (
+        "no cause",
+        [event(0, "login", key="l"), event(1, "revoke-key", key="k"), event(2, "use", 401)],
+    ),
+    "a login with another key refused": (
+        "no cause",
+        [event(1, "revoke-key", key="k"), event(2, "login", 401, session="", key="l")],
+    ),
+    "a key refused before it was revoked": (
+        "no cause",
+        [event(1, "login", 401, session="", key="k"), event(2, "revoke-key", key="k")],
     ),
     "used when the copy is too old": ("outage", [LOGIN, window("outage", 5, 8), event(6, "use")]),
     "a login without a database": ("outage", [window("outage", 5, 8), event(6, "login")]),

@@ -1,0 +1,211 @@
+"""When and how often a key was used is known within a minute, without a write at each login."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+import key_registry
+from app import create_app
+from background import repeat
+from database import Database
+from errors import TemporarilyUnavailable
+from key_uses import KeyUses
+from settings import Settings
+from tests.checks import assert_answer
+from tests.conftest import NOW, Clock, Register, Registered
+from tests.faults.services import serve_file
+from tests.test_refresh_token import refresh
+
+Login = Callable[[], dict[str, str]]
+AT = int(NOW)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('database_file')}"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
+
+
+def on(url: str, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+    async def connected() -> Any:
+        async with Database(url) as database:
+            return await action(database)
+
+    return asyncio.run(connected())
+
+
+async def written(database: Database, key_id: str) -> tuple[int, int | None]:
+    row = await key_registry.find_key(database, key_id)
+    assert row is not None
+    return row["uses"], row["last_used_at"]
+
+
+def test_what_a_key_was_used_for_is_written_when_the_service_stops(
+    api: TestClient,
+    settings: Settings,
+    registered: Registered,
+    login: Login,
+    clock: Clock,
+    restart: Callable[[], TestClient],
+) -> None:
+    def now() -> Any:
+        return on(settings.database_url, lambda database: written(database, registered.key_id))
+
+    login()
+    pair = login()
+    clock.advance(100)
+    refresh(api, pair["refresh_token"])
+    api.post("/login", json={"client_key": f"{registered.key}x"})
+    assert now() == (0, None)
+    restart()
+    assert now() == (3, AT + 100)
+
+
+def test_a_key_that_opens_nothing_is_not_used(
+    api: TestClient, settings: Settings, registered: Registered, restart: Callable[[], TestClient]
+) -> None:
+    over = f"UPDATE client_keys SET expires_at = {AT}"
+    on(settings.database_url, lambda database: database.fetch_all(over))
+    assert api.post("/login", json={"client_key": registered.key}).status_code == 401
+    restart()
+    found = on(settings.database_url, lambda database: written(database, registered.key_id))
+    assert found == (0, None)
+
+
+def test_it_is_written_once_a_minute(settings: Settings) -> None:
+    async def run() -> dict[str, float]:
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+            return {
+                coroutine.cr_frame.f_locals["action"].__qualname__: (
+                    coroutine.cr_frame.f_locals["seconds"]
+                )
+                for coroutine in coroutines
+                if coroutine.cr_code is repeat.__code__
+            }
+
+    assert asyncio.run(run())["KeyUses.write"] == 60
+
+
+def test_many_keys_of_many_workers_add_up(
+    settings: Settings, register: Register, registered: Registered
+) -> None:
+    others = [register(f"client-{number}").key_id for number in range(9)]
+
+    async def action(database: Database) -> None:
+        workers = [KeyUses(database) for _ in range(3)]
+        for number, worker in enumerate(workers):
+            for key_id in (registered.key_id, *others):
+                worker.note(key_id, AT + number)
+                worker.note(key_id, AT - number)
+        await asyncio.gather(*(worker.write() for worker in workers))
+        for worker in workers:
+            await worker.write()
+        for key_id in (registered.key_id, *others):
+            assert await written(database, key_id) == (6, AT + 2)
+
+    on(settings.database_url, action)
+
+
+def test_the_last_use_never_goes_back(settings: Settings, registered: Registered) -> None:
+    async def action(database: Database) -> None:
+        ahead, behind = KeyUses(database), KeyUses(database)
+        for worker, at in ((ahead, AT), (behind, AT - 5), (ahead, AT - 1)):
+            worker.note(registered.key_id, at)
+            await worker.write()
+            assert (await written(database, registered.key_id))[1] == AT
+        ahead.note(registered.key_id, AT + 1)
+        await ahead.write()
+        assert await written(database, registered.key_id) == (4, AT + 1)
+
+    on(settings.database_url, action)
+
+
+def test_what_could_not_be_written_is_kept(
+    settings: Settings, register: Register, registered: Registered
+) -> None:
+    others = [register(f"client-{number}").key_id for number in range(9)]
+    key_ids = [registered.key_id, *others]
+
+    async def action(database: Database) -> None:
+        key_uses = KeyUses(database)
+        for key_id in key_ids:
+            key_uses.note(key_id, AT)
+        await database.fetch_all("ALTER TABLE client_keys RENAME TO elsewhere")
+        for _ in range(2):
+            with pytest.raises(TemporarilyUnavailable):
+                await key_uses.write()
+        failing = asyncio.create_task(key_uses.write())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # what is under way by now is noted again meanwhile
+        for key_id in key_ids:
+            key_uses.note(key_id, AT - 1)
+        with pytest.raises(TemporarilyUnavailable):
+            await failing
+        await database.fetch_all("ALTER TABLE elsewhere RENAME TO client_keys")
+        await key_uses.write()
+        for key_id in key_ids:
+            assert await written(database, key_id) == (2, AT)
+
+    on(settings.database_url, action)
+
+
+def test_what_is_under_way_when_the_service_stops_is_counted_once(
+    settings: Settings, register: Register, registered: Registered
+) -> None:
+    others = [register(f"client-{number}").key_id for number in range(9)]
+
+    async def action(database: Database) -> None:
+        key_uses = KeyUses(database)
+        for rounds in range(1, 21):
+            for key_id in (registered.key_id, *others):
+                key_uses.note(key_id, AT)
+            task = asyncio.create_task(key_uses.write())
+            await asyncio.sleep(rounds / 10_000)
+            task.cancel()
+            await key_uses.write()
+            for key_id in (registered.key_id, *others):
+                assert (await written(database, key_id))[0] == rounds
+
+    on(settings.database_url, action)
+
+
+def test_a_key_that_was_deleted_is_no_fault(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        key_uses = KeyUses(database)
+        key_uses.note("deleted", AT)
+        await key_uses.write()
+        assert await database.fetch_val("SELECT count(*) FROM client_keys") == 0
+
+    on(settings.database_url, action)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_service_that_cannot_write_it_stops_all_the_same(
+    settings: Settings, registered: Registered, database_file: Path
+) -> None:
+    with TestClient(create_app(settings)) as api:
+        assert_answer(api.post("/login", json={"client_key": registered.key}), 200)
+        database_file.unlink()
+
+
+def test_a_signal_loses_nothing_of_any_worker(tmp_path: Path) -> None:
+    file = tmp_path / "auth.db"
+    with serve_file(file) as service:
+        (client,) = service.register("reporting")
+        (served,) = service.servers
+        for _ in range(20):  # each on a connection of its own, so that both workers have some
+            body = {"client_key": client.key}
+            assert httpx.post(f"{served.url}/login", json=body).status_code == 200
+    key_id = client.key.split("_")[1]
+    uses, last_used_at = on(f"sqlite:///{file}", lambda database: written(database, key_id))
+    assert uses == 20
+    assert last_used_at is not None
