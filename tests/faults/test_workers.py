@@ -5,7 +5,7 @@ import random
 
 from tests.faults.client import Client, Node, Recorder
 from tests.faults.conftest import Judge
-from tests.faults.services import Service, disable, scaled
+from tests.faults.services import Service, disable, manage, revoke_key, scaled
 
 PAIRS = scaled(2000, 20_000)
 AT_ONCE = 100
@@ -86,3 +86,44 @@ def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
     asyncio.run(act())
     assert recorder.count(200, operation="disable") == len(disabled)
     judge(recorder, [service], everywhere=len(roaming), disabled=len(disabled))
+
+
+def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge) -> None:
+    """Under load with this key and with another of the same client, which goes on."""
+    clients = service.register(*(f"leaky-{n}" for n in range(scaled(2, 20))))
+    recorder = Recorder()
+
+    async def live(nodes: list[Node], client: Client, over: asyncio.Event) -> None:
+        while not over.is_set() and (session := await recorder.login(random.choice(nodes), client)):
+            await recorder.use(random.choice(nodes), session)
+            await recorder.refresh(random.choice(nodes), session)
+            await recorder.use(random.choice(nodes), session)
+
+    async def leak(nodes: list[Node], leaked: Client) -> None:
+        added = await manage(service, "add-key", leaked.name)
+        spared, over = Client(leaked.name, added["client_key"]), asyncio.Event()
+        lives = [
+            asyncio.create_task(live(nodes, client, over))
+            for client in (leaked, spared)
+            for _ in range(4)
+        ]
+        await revoke_key(recorder, service, leaked)
+        mine = [each for each in recorder.sessions if each.client in (leaked, spared)]
+        some = random.sample(mine, min(100, len(mine)))
+        await asyncio.gather(
+            *(recorder.login(node, client) for node in nodes for client in (leaked, spared)),
+            *(recorder.use(node, session) for session in some for node in nodes),
+            *(recorder.refresh(random.choice(nodes), session) for session in some),
+        )
+        over.set()
+        await asyncio.gather(*lives)
+
+    async def act() -> None:
+        async with recorder:
+            nodes = service.nodes()
+            await asyncio.gather(*(leak(nodes, client) for client in clients))
+
+    asyncio.run(act())
+    assert recorder.count(200, operation="revoke-key") == len(clients)
+    assert recorder.count(401, operation="use") > 0
+    judge(recorder, [service], revoked=len(clients))
