@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import NotRequired, TypedDict
 
 from databases.interfaces import Record
@@ -10,12 +9,11 @@ from databases.interfaces import Record
 import audit
 import store
 from claims import Claims, new_id
-from client_keys import digest_of, id_of, is_well_formed
 from database import Database
-from errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken
+from errors import InvalidGrant, InvalidToken
 from key_uses import KeyUses
-from lookups import Lookups, Row
-from scopes import is_within, read_scopes
+from logins import find_login, narrowed
+from lookups import Lookups
 from tokens import ACCESS, REFRESH, Tokens
 
 
@@ -61,32 +59,20 @@ class Sessions:
         disabled key, and `InvalidScope`.
         """
         now = self._clock()
-        if not is_well_formed(client_key):
-            raise InvalidClient("malformed key")
-        login = await self._find_login(client_key, now)
+        login = await find_login(self._database, self._lookups, client_key, now)
         iat = int(now)
         claims = Claims(
             sub=login["id"],
             sid=new_id(),
             jti=new_id(),
             key_id=login["key_id"],
-            scope=_narrowed(login, scope),
+            scope=narrowed(login, scope),
             epoch=max(login["epoch"], self._revocations.epoch_of(login["id"])),
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
         )
         _record("login", claims)
         return self._pair(claims, iat, login["expires_at"])
-
-    async def _find_login(self, client_key: str, now: float) -> Row:
-        digest = digest_of(client_key)
-        login = await self._lookups.find(digest, partial(store.find_login, self._database, digest))
-        if reason := _why_closed(login, now):
-            # Were it kept, a faster answer would tell a key that once opened from an unknown one.
-            self._lookups.forget(digest)
-            client = login["id"] if login["is_known"] else ""
-            raise InvalidClient(reason, client=client, key_id=id_of(client_key))
-        return login
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         """Spend a refresh token for its successor and a new access token.
@@ -187,31 +173,6 @@ class Sessions:
         if key_expires_at is not None:
             pair["key_expires_at"] = key_expires_at
         return pair
-
-
-def _why_closed(login: Row, now: float) -> str:
-    """Why the key opens nothing; empty if it does."""
-    if not login["is_known"]:
-        return "unknown key"
-    if login["disabled_at"] is not None:
-        return "disabled client"
-    if login["revoked_at"] is not None:
-        return "revoked key"
-    if login["expires_at"] is not None and login["expires_at"] <= now:
-        return "expired key"
-    return ""
-
-
-def _narrowed(login: Row, asked: str) -> str:
-    """What is granted, or less of it if less is asked for (RFC 6749, 3.3)."""
-    granted: str = login["scopes"]
-    try:
-        scopes = read_scopes(asked)
-    except ValueError:
-        scopes = [""]  # which nobody is granted
-    if not is_within(scopes, granted):
-        raise InvalidScope("more than granted", client=login["id"], key_id=login["key_id"])
-    return " ".join(scopes) if scopes else granted
 
 
 def _everywhere(claims: Claims) -> str:

@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokens": "base64url claims errors",
         "revocations": "claims commit_order database store",
         "lookups": "revocations",
-        "sessions": "audit claims client_keys database errors key_uses lookups scopes store tokens",
+        "logins": "client_keys database errors lookups scopes store",
+        "sessions": "audit claims database errors key_uses logins lookups store tokens",
         # HTTP
         "audit": "",
         "guessing": "errors",
