@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -31,10 +32,11 @@ class Failure(click.ClickException):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a command did: `json` for programs, `text` for people."""
+    """What a command did: `json` for programs, `text` for people, `exit_code` for both."""
 
     json: Any
     text: str
+    exit_code: int = 0
 
 
 def reported(command: Callable[P, Report]) -> Callable[..., None]:
@@ -45,6 +47,8 @@ def reported(command: Callable[P, Report]) -> Callable[..., None]:
     def printing(*args: Any, as_json: bool, **options: Any) -> None:
         report = command(*args, **options)
         click.echo(json.dumps(report.json) if as_json else report.text)
+        if report.exit_code:
+            raise click.exceptions.Exit(report.exit_code)
 
     return printing
 
@@ -58,8 +62,20 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Failure(f"{question} Say --yes, since nobody can be asked here.")
-    if not click.confirm(question, err=True):
+    if not _agrees(question):
         raise Failure("Nothing was changed.")
+
+
+def _agrees(question: str) -> bool:
+    # By itself, asyncio would keep Ctrl-C for when the question has been answered.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # by Ctrl-C or Ctrl-D, which leave the line of the question open
+        click.echo(err=True)
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def run(action: Action[T]) -> T:

@@ -110,6 +110,7 @@ def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
 
 
 def explain(fault: BaseException) -> str:
-    """A line for the operator."""
+    """A line for the operator. What PostgreSQL adds in further lines may quote a row."""
     cause = fault.__cause__ or fault
-    return f"The database cannot be asked: {str(cause) or type(cause).__name__}"
+    lines = str(cause).splitlines() or [type(cause).__name__]
+    return f"The database cannot be asked: {lines[0]}"

@@ -1,14 +1,23 @@
 """The operator's commands for the database."""
 
+import asyncio
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+import audit
+import copying
 import purging
 import schema
-from commands import Report, reported, run, run_unprepared
+import sqlite_files
+from commands import Failure, Report, confirm, confirmed, reported, run, run_unprepared
 from database import Database
-from settings import Settings
+from development import SECRET_FILE
+from doctor import Check, look_at_file, look_at_settings, permissions
+from doctor_database import look_at_database
+from settings import Settings, SettingsError, SettingsSchema, load_settings
 from tables import SCHEMA_REVISION
 
 
@@ -34,3 +43,80 @@ def purge() -> Report:
 
     deleted = run(delete)
     return Report({"deleted": deleted}, f"Deleted {deleted} rows.")
+
+
+@click.command()
+@click.argument("url")
+@confirmed
+@reported
+def copy_database(url: str, yes: bool) -> Report:
+    """Copy all that there is to the empty database URL, made if need be, and compare it row by row.
+
+    Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
+    known, so you are asked.
+    """
+    if SettingsSchema(only=["database_url"]).validate({"DATABASE_URL": url}):
+        raise Failure("URL must look like sqlite:///auth.db or postgresql://user@host/database.")
+
+    async def copy(source: Database, settings: Settings) -> dict[str, int]:
+        if not source.is_sqlite:
+            confirm("Are all its servers stopped? What they write meanwhile is not copied.", yes)
+        try:
+            return await copying.copy(source, Database(url))
+        except copying.CopyRefused as refusal:
+            raise Failure(str(refusal)) from None
+
+    counts = run(copy)
+    audit.record("database_copied")
+    copied = ", ".join(f"{count} {table}" for table, count in counts.items())
+    return Report({"copied": counts}, f"Copied, and compared row by row: {copied}.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@reported
+def back_up(file: Path) -> Report:
+    """Copy the SQLite database to FILE, which must not exist; safe while servers run.
+
+    For PostgreSQL there is pg_dump.
+    """
+
+    async def make(database: Database, settings: Settings) -> None:
+        if not database.is_sqlite:
+            raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
+        try:
+            sqlite_files.back_up(database.url.database, file)
+        except FileExistsError:
+            raise Failure(f"There is a file {file} already; choose another name.") from None
+        except sqlite_files.Damaged as damage:
+            raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
+
+    run(make)
+    audit.record("database_backed_up")
+    return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
+
+
+@click.command()
+@reported
+def doctor() -> Report:
+    """Look at settings, files and the database, and say what to mend; this changes nothing.
+
+    Exits with 1 if there is a fault; with 0 if all is well, or worth a warning at most.
+    """
+    files = [Path(".env"), SECRET_FILE]
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        detail = " ".join(str(error).split())
+        seen = [Check("settings", "fault", detail, "Mend them first.")]
+    else:
+        database = Database(settings.database_url)
+        seen = look_at_settings(settings)
+        if database.is_sqlite:
+            files.append(Path(database.url.database))
+            seen += look_at_file(database.url.database)
+        seen += asyncio.run(look_at_database(database, settings))
+    seen.append(permissions(files))
+    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in seen]
+    is_faulty = any(one.status == "fault" for one in seen)
+    return Report([asdict(one) for one in seen], "\n".join(lines), exit_code=int(is_faulty))

@@ -14,7 +14,8 @@ import key_revoking
 @click.group()
 def cli() -> None:
     """Manage the clients of the login service. What is done is told on standard error, too."""
-    audit.configure_logging("warning", sys.stderr)
+    # A fault of the database is told once, in the line that the command ends with.
+    audit.configure_logging("critical", sys.stderr)
 
 
 for command in (
@@ -29,6 +30,9 @@ for command in (
     key_commands.list_keys,
     database_commands.migrate,
     database_commands.purge,
+    database_commands.copy_database,
+    database_commands.back_up,
+    database_commands.doctor,
 ):
     cli.add_command(command)
 

@@ -29,8 +29,10 @@ _HAS_REVISION = {
 class SchemaError(Exception):
     """There is no database, or one with another schema than this version of the service has."""
 
-    def __init__(self, fault: str) -> None:
-        super().__init__(f"{fault} `python manage.py migrate` makes what is needed.")
+    def __init__(
+        self, fault: str, remedy: str = "`python manage.py migrate` makes what is needed."
+    ) -> None:
+        super().__init__(f"{fault} {remedy}")
 
 
 async def prepare(database: Database, create: bool = False) -> None:
@@ -94,7 +96,11 @@ async def upgrade(database: Database) -> None:
 def _run_revisions(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError:  # for a revision that is not among ours
+        raise SchemaError(OTHER_SCHEMA, "Another version made it: run that one.") from None

@@ -92,6 +92,8 @@ def _storage(uri: str) -> None:
 def _served_database(url: str) -> None:
     parts = DatabaseURL(url)
     try:
+        _ = parts.port  # whose fault would quote a password that is not percent-encoded
+        _ = [int(parts.options[name]) for name in ("max_size", "min_size") if name in parts.options]
         is_file = parts.scheme == "sqlite" and parts.database not in ("", ":memory:")
     except ValueError:
         raise ValidationError("Is no URL.") from None

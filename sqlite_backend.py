@@ -144,7 +144,8 @@ def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
 
 
 def create_file(path: str) -> None:
-    """Make a database without tables; what is there stays as it is."""
+    """Make a database without tables, which only its owner may read; what is there stays."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
 

@@ -36,6 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "key_registry": "client_keys database store tables",
         "key_uses": "database key_registry",
         "purging": "database revocations store",
+        "copying": "commit_order database schema server_lock tables",
+        "sqlite_files": "",
+        "survey": "database store tables",
         # the rules
         "tokens": "base64url claims errors",
         "revocations": "claims commit_order database store",
@@ -60,7 +63,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "client_commands": "audit client_keys commands database registry scopes settings",
         "key_commands": "audit client_keys commands database key_registry settings",
         "key_revoking": "audit client_keys commands database key_registry settings",
-        "database_commands": "commands database purging schema settings tables",
+        "doctor": "settings sqlite_files",
+        "doctor_database": "database development doctor errors revocations schema settings survey "
+        "tables",
+        "database_commands": "audit commands copying database development doctor doctor_database "
+        "purging schema settings sqlite_files tables",
         "manage": "audit client_commands database_commands key_commands key_revoking",
     }.items()
 }
@@ -80,6 +87,7 @@ ONLY_IN = {
     "starlette": {"app", "audit", "auth_backend", "handlers", "payloads"},
     "sqlalchemy": {
         "commit_order",
+        "copying",  # its statements are made of the tables, whatever columns these have
         "database",
         "key_registry",
         "postgres_backend",
@@ -88,6 +96,7 @@ ONLY_IN = {
         "sqlite_backend",
         "statements",
         "store",
+        "survey",
         "tables",
     },
 }

@@ -1,0 +1,55 @@
+"""What is done with a whole SQLite file, while a server may serve it: a copy, and a check."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import mkstemp
+from urllib.parse import quote
+
+
+class Damaged(Exception):
+    """The file is no sound database."""
+
+
+def back_up(database_file: str, copy: Path) -> None:
+    """Make `copy`, which only its owner may read, of one moment of a file that may be in use.
+
+    It appears when it is whole and sound. Raises `FileExistsError` if it is there already,
+    `Damaged`, and what `sqlite3` and the system raise.
+    """
+    if copy.exists():
+        raise FileExistsError(copy)
+    handle, name = mkstemp(prefix=f".{copy.name}.", dir=copy.parent)
+    unfinished = Path(name)
+    os.close(handle)
+    try:
+        with closing(_open(database_file)) as source, closing(sqlite3.connect(name)) as made:
+            source.backup(made)  # SQLite's own; in one step, which keeps no writer out
+            made.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        check(name)
+        _sync(unfinished)
+        unfinished.rename(copy)
+        _sync(copy.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def check(database_file: str) -> None:
+    """Raises `Damaged` if SQLite finds a fault in the file, or what `sqlite3` raises."""
+    with closing(_open(database_file)) as connection:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise Damaged(" ".join(found.split()))
+
+
+def _open(database_file: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(database_file)}?mode=rw", uri=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,222 @@
+"""What holds for every command: JSON, one line for a failure, and a question before harm."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from manage import cli
+from settings import Settings
+from tests.conftest import SECRET, Registered
+from tests.postgres import Postgres
+from tests.serving import ROOT, clean_environ
+
+WORKS = {
+    "create-client": ["billing"],
+    "list-clients": [],
+    "disable-client": ["reporting", "--yes"],
+    "enable-client": ["reporting"],
+    "migrate": [],
+    "purge": [],
+    "copy-database": ["sqlite:///{folder}/copy.db", "--yes"],
+    "back-up": ["{folder}/back-up.db"],
+    "doctor": [],
+}
+"""How each command is typed where a client `reporting` is registered."""
+NOT_ON_POSTGRESQL = {"back-up"}
+TELLS_FAULTS = {"doctor"}
+"""Reports that a database cannot be reached, and does not fail for it."""
+UNREACHABLE = "sqlite:////dev/null/auth.db"
+
+Manage = Callable[..., Result]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{database_file}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.new_database()
+
+
+@pytest.fixture
+def max_age() -> float:
+    return 0
+
+
+def run(url: str, *arguments: str) -> Result:
+    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": url, "REVOCATION_MAX_AGE_SECONDS": "0"}
+    return CliRunner().invoke(cli, arguments, env=environ)
+
+
+def typed(command: str, folder: Path) -> list[str]:
+    return [command, *(part.format(folder=folder) for part in WORKS[command])]
+
+
+def test_every_command_is_tried_here() -> None:
+    assert set(WORKS) == set(cli.commands), "say in WORKS how the new command is typed"
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_each_prints_one_json_value_and_nothing_else(
+    command: str, settings: Settings, registered: Registered, tmp_path: Path
+) -> None:
+    result = run(settings.database_url, *typed(command, tmp_path), "--json")
+    if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
+        assert result.exit_code == 2
+        return
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1
+    assert json.loads(result.stdout) is not None
+    for line in result.stderr.splitlines():
+        assert json.loads(line)["event"]  # the audit trail
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_each_says_to_people_what_it_did(
+    command: str, settings: Settings, registered: Registered, tmp_path: Path
+) -> None:
+    result = run(settings.database_url, *typed(command, tmp_path))
+    if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
+        return
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip()
+    assert not result.stdout.startswith(("[", "{"))
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]], ids=["plain", "json"])
+@pytest.mark.parametrize("command", cli.commands)
+def test_each_fails_with_one_line(command: str, tmp_path: Path, json_option: list[str]) -> None:
+    result = run(UNREACHABLE, *typed(command, tmp_path), *json_option)
+    if command in TELLS_FAULTS:
+        assert (result.exit_code, result.stderr) == (1, "")
+        return
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_fault_in_the_middle_is_one_line_too(settings: Settings, tmp_path: Path) -> None:
+    run(settings.database_url, "list-clients")
+    for table in ("client_keys", "clients"):
+        drop(settings.database_url, table)
+    for command in ("list-clients", "create-client", "disable-client"):
+        result = run(settings.database_url, *typed(command, tmp_path))
+        assert result.exit_code == 2
+        assert result.stderr.startswith("Error: The database cannot be asked: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_schema_of_another_version_is_one_line(settings: Settings, tmp_path: Path) -> None:
+    tell(settings.database_url, "UPDATE alembic_version SET version_num = 'another'")
+    result = run(settings.database_url, "migrate")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: The schema of the database is not revision 0001."
+        " Another version made it: run that one.\n"
+    )
+
+
+def drop(url: str, table: str) -> None:
+    tell(url, f"DROP TABLE {table}")
+
+
+def tell(url: str, statement: str) -> None:
+    import asyncio
+
+    from database import Database
+
+    async def tell() -> None:
+        async with Database(url) as database:
+            await database.fetch_all(statement)
+
+    asyncio.run(tell())
+
+
+def test_each_command_says_what_it_is_for() -> None:
+    for name, command in cli.commands.items():
+        assert command.help, name
+        options = [one.opts for one in command.params if isinstance(one, click.Option)]
+        assert ["--json"] in options, name
+
+
+@dataclass
+class Answered:
+    """What came of a command whose question was answered at a terminal."""
+
+    exit_code: int
+    stdout: str
+    screen: str
+
+
+@pytest.fixture
+def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[[bytes], Answered]:
+    def answer(keys: bytes) -> Answered:
+        ours, theirs = pty.openpty()
+        environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"}
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "disable-client", "reporting", "--json"],
+            cwd=tmp_path,
+            env=clean_environ() | environ,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # Ctrl-C is for us
+        )
+        os.close(theirs)
+        screen = b""
+        while b"[y/N]" not in screen:
+            screen += os.read(ours, 1000)
+        os.write(ours, keys)
+        try:
+            while chunk := os.read(ours, 1000):
+                screen += chunk
+        except OSError:  # the other end is closed
+            pass
+        stdout, _ = process.communicate(timeout=30)
+        os.close(ours)
+        return Answered(process.returncode, stdout.decode(), screen.decode())
+
+    return answer
+
+
+def is_disabled(url: str) -> bool:
+    (client,) = json.loads(run(url, "list-clients", "--json").stdout)
+    return client["disabled_at"] is not None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_whoever_says_yes_gets_it_done(
+    settings: Settings, registered: Registered, at_a_terminal: Callable[[bytes], Answered]
+) -> None:
+    answered = at_a_terminal(b"y\n")
+    assert answered.exit_code == 0, answered.screen
+    assert "End every session of 'reporting' and let it in no more? [y/N]" in answered.screen
+    assert answered.stdout.count("\n") == 1
+    assert json.loads(answered.stdout)["disabled"]
+    assert is_disabled(settings.database_url)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("keys", [b"n\n", b"\n", b"\x04", b"\x03"], ids=["no", "", "^D", "^C"])
+def test_whoever_does_not_has_changed_nothing(
+    settings: Settings,
+    registered: Registered,
+    at_a_terminal: Callable[[bytes], Answered],
+    keys: bytes,
+) -> None:
+    answered = at_a_terminal(keys)
+    assert answered.exit_code == 2, answered.screen
+    assert answered.stdout == ""
+    assert answered.screen.splitlines()[-1] == "Error: Nothing was changed."
+    assert not is_disabled(settings.database_url)
