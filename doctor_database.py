@@ -106,7 +106,7 @@ async def _find(patient: Patient, which: str) -> tuple[int, str]:
     now = patient.clock()
     old = now - OLD_DAYS * DAY_SECONDS
     total, names = await survey.find_clients(patient.database, which, now, old, DEMO_NAME)
-    more = ", ..." if total > len(names) else ""
+    more = ", and more" if total > len(names) else ""
     return total, f": {', '.join(names)}{more}" if names else ""
 
 

@@ -61,7 +61,8 @@ def test_writers_go_on_and_the_copy_is_of_one_moment(
     manage: Manage, database_file: Path, tmp_path: Path
 ) -> None:
     """Each transaction writes two rows; a copy that has one of a pair is of two moments."""
-    stop, written = threading.Event(), []
+    stop = threading.Event()
+    written: list[list[str]] = []
 
     def write() -> None:
         with closing(sqlite3.connect(database_file, timeout=10, isolation_level=None)) as writer:
