@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy.engine.interfaces import Compiled, Dialect
 from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.selectable import SelectBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +63,5 @@ class Compiler:
             names,
             {name: bind.effective_value for bind, name in binds.items() if not bind.required},
             getattr(compiled, "_result_columns", ()),
-            isinstance(statement, SelectBase),
+            sql.startswith("SELECT"),  # a text may be one, too
         )

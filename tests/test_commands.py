@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from manage import cli
 from settings import Settings
+from tables import SCHEMA_REVISION
 from tests.conftest import SECRET, Registered
 from tests.postgres import Postgres
 from tests.serving import ROOT, clean_environ
@@ -22,8 +23,13 @@ from tests.serving import ROOT, clean_environ
 WORKS = {
     "create-client": ["billing"],
     "list-clients": [],
+    "set-scopes": ["reporting", "reports:read"],
     "disable-client": ["reporting", "--yes"],
     "enable-client": ["reporting"],
+    "add-key": ["reporting", "--expires", "90d"],
+    "rotate-key": ["reporting"],
+    "list-keys": ["reporting"],
+    "revoke-key": ["{key_id}", "--yes"],
     "migrate": [],
     "purge": [],
     "copy-database": ["sqlite:///{folder}/copy.db", "--yes"],
@@ -57,8 +63,8 @@ def run(url: str, *arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments, env=environ)
 
 
-def typed(command: str, folder: Path) -> list[str]:
-    return [command, *(part.format(folder=folder) for part in WORKS[command])]
+def typed(command: str, folder: Path, key_id: str = "0" * 16) -> list[str]:
+    return [command, *(part.format(folder=folder, key_id=key_id) for part in WORKS[command])]
 
 
 def test_every_command_is_tried_here() -> None:
@@ -69,7 +75,7 @@ def test_every_command_is_tried_here() -> None:
 def test_each_prints_one_json_value_and_nothing_else(
     command: str, settings: Settings, registered: Registered, tmp_path: Path
 ) -> None:
-    result = run(settings.database_url, *typed(command, tmp_path), "--json")
+    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id), "--json")
     if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
         assert result.exit_code == 2
         return
@@ -84,7 +90,7 @@ def test_each_prints_one_json_value_and_nothing_else(
 def test_each_says_to_people_what_it_did(
     command: str, settings: Settings, registered: Registered, tmp_path: Path
 ) -> None:
-    result = run(settings.database_url, *typed(command, tmp_path))
+    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id))
     if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
         return
     assert result.exit_code == 0, result.output
@@ -121,7 +127,7 @@ def test_a_schema_of_another_version_is_one_line(settings: Settings, tmp_path: P
     result = run(settings.database_url, "migrate")
     assert result.exit_code == 2
     assert result.stderr == (
-        "Error: The schema of the database is not revision 0001."
+        f"Error: The schema of the database is not revision {SCHEMA_REVISION}."
         " Another version made it: run that one.\n"
     )
 
