@@ -33,6 +33,8 @@ async def copy(source: Database, target: Database) -> dict[str, int]:
 
     Raises `CopyRefused`, and what the databases raise.
     """
+    if source.url == target.url:
+        raise CopyRefused("The target is the source itself.")
     with ExitStack() as stack:
         for database in (source, target):
             if database.is_sqlite:

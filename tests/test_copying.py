@@ -209,6 +209,12 @@ def test_a_target_with_rows_is_refused_and_kept(
     assert rows(target_url) == before
 
 
+@pytest.mark.parametrize("database_url", ENGINES, indirect=True)
+def test_a_database_is_not_copied_into_itself(settings: Settings) -> None:
+    with pytest.raises(CopyRefused, match="itself"):
+        copy(settings.database_url, settings.database_url)
+
+
 SPOILS = {
     "another text": "UPDATE clients SET name = name || '!' WHERE id = new.id",
     "another number": "UPDATE client_keys SET expires_at = 1 WHERE client_id = new.id",
@@ -247,6 +253,16 @@ def test_a_difference_is_told_and_the_target_is_left_empty(
     with pytest.raises(CopyRefused, match="differs from the source; the target was left empty"):
         copy(source_url, target_url)
     assert not any(rows(target_url).values())
+
+
+def test_a_fault_of_the_target_is_one_line_without_the_row(
+    manage: Manage, source_url: str, postgres: Postgres
+) -> None:
+    target = postgres.new_database()
+    spoil(target, "RAISE EXCEPTION 'no clients here' USING DETAIL = 'a digest'")
+    result = manage("copy-database", target, status=2)
+    assert result.stderr == "Error: The database cannot be asked: no clients here\n"
+    assert not any(rows(target).values())
 
 
 def test_while_a_server_has_the_source_or_the_target_nothing_is_copied(
