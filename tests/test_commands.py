@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,8 @@ def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[[bytes], Answ
             preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # Ctrl-C is for us
         )
         os.close(theirs)
+        give_up = threading.Timer(60, process.kill)
+        give_up.start()
         screen = b""
         while b"[y/N]" not in screen:
             screen += os.read(ours, 1000)
@@ -189,7 +192,8 @@ def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[[bytes], Answ
                 screen += chunk
         except OSError:  # the other end is closed
             pass
-        stdout, _ = process.communicate(timeout=30)
+        stdout, _ = process.communicate()
+        give_up.cancel()
         os.close(ours)
         return Answered(process.returncode, stdout.decode(), screen.decode())
 
