@@ -4,7 +4,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,8 @@ from auth_backend import BearerBackend
 from background import attempt, repeat
 from database import Database
 from guessing import FailedLogins
+from key_file import WatchedKeys
+from key_schedule import CHECK_SECONDS, Schedule
 from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
 from payloads import Answer
@@ -43,6 +45,7 @@ routes = [
     Route("/me", handlers.me),
     Route("/refresh-token", handlers.refresh_token, methods=["POST"]),
     Route("/logout", handlers.logout, methods=["POST"]),
+    Route("/.well-known/jwks.json", handlers.jwks),
     Route("/healthz", handlers.healthz),
     Route("/readyz", handlers.readyz),
 ]
@@ -82,6 +85,7 @@ def create_app(
     """The application. Does no I/O before its lifespan begins."""
     database = create_database(settings.database_url)
     tokens = create_tokens(settings, clock)
+    signing_keys = create_signing_keys(settings, tokens, clock)
     revocations = create_revocations(settings, database, clock)
     failed_logins = create_failed_logins(settings)
     lookups = Lookups(revocations)
@@ -101,6 +105,7 @@ def create_app(
                 (revocations.poll, settings.revocation_poll_seconds),
                 (lambda: purge(database, clock(), settings.leeway_seconds), PURGE_SECONDS),
                 (key_uses.write, WRITE_SECONDS),
+                *watch(signing_keys),
             ):
                 task = asyncio.create_task(repeat(action, seconds))
                 stack.callback(task.cancel)
@@ -109,6 +114,7 @@ def create_app(
                 "sessions": sessions,
                 "failed_logins": failed_logins,
                 "lookups": lookups,
+                "signing_keys": signing_keys,
             }
 
     app = Starlette(
@@ -126,8 +132,9 @@ def create_app(
 
 
 def create_tokens(settings: Settings, clock: Callable[[], float]) -> Tokens:
+    secrets = (settings.secret_key, *settings.secret_key_fallbacks)
     return Tokens(
-        [settings.secret_key, *settings.secret_key_fallbacks],
+        [secret for secret in secrets if secret],
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         access_seconds=settings.access_token_seconds,
@@ -135,6 +142,25 @@ def create_tokens(settings: Settings, clock: Callable[[], float]) -> Tokens:
         leeway_seconds=settings.leeway_seconds,
         clock=clock,
     )
+
+
+def create_signing_keys(
+    settings: Settings, tokens: Tokens, clock: Callable[[], float]
+) -> WatchedKeys | None:
+    if not settings.signing_keys_file:
+        return None
+    schedule = Schedule(
+        settings.jwks_max_age_seconds, settings.refresh_token_seconds, settings.leeway_seconds
+    )
+    return WatchedKeys(settings.signing_keys_file, schedule, tokens.use, clock)
+
+
+def watch(signing_keys: WatchedKeys | None) -> list[tuple[Callable[[], Awaitable[None]], float]]:
+    """Load the keys of a file, if there is one; what keeps them current is to be repeated."""
+    if signing_keys is None:
+        return []
+    signing_keys.load()
+    return [(signing_keys.poll, CHECK_SECONDS)]
 
 
 def create_revocations(

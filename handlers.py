@@ -11,8 +11,9 @@ import registry
 import store
 from auth_backend import authenticated, extract_bearer
 from database import Database
-from errors import InvalidRequest, InvalidToken, MissingToken
+from errors import InvalidRequest, InvalidToken, MissingToken, NotFound
 from guessing import FailedLogins
+from key_file import WatchedKeys
 from lookups import Lookups
 from payloads import Answer, read_payload
 from schemas import LOGIN, LOGOUT, REFRESH
@@ -26,6 +27,7 @@ class State(TypedDict):
     sessions: Sessions
     failed_logins: FailedLogins
     lookups: Lookups
+    signing_keys: WatchedKeys | None
 
 
 async def login(request: Request[State]) -> Answer:
@@ -86,6 +88,17 @@ async def me(request: Request[State]) -> Answer:
             "token_expires_at": claims.exp,
         }
     )
+
+
+async def jwks(request: Request[State]) -> Answer:
+    """The public keys, for whoever verifies our tokens elsewhere; a secret is not for others."""
+    signing_keys = request.state["signing_keys"]
+    if signing_keys is None:
+        raise NotFound
+    keys, max_age = signing_keys.published()
+    answer = Answer({"keys": keys})
+    answer.headers["Cache-Control"] = f"public, max-age={max_age}"
+    return answer
 
 
 async def healthz(request: Request[State]) -> Answer:

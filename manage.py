@@ -9,6 +9,7 @@ import client_commands
 import database_commands
 import key_commands
 import key_revoking
+import signing_key_commands
 
 
 @click.group()
@@ -28,6 +29,9 @@ for command in (
     key_commands.rotate_key,
     key_revoking.revoke_key,
     key_commands.list_keys,
+    signing_key_commands.new_signing_key,
+    signing_key_commands.list_signing_keys,
+    signing_key_commands.retire_signing_key,
     database_commands.migrate,
     database_commands.purge,
     database_commands.copy_database,

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from socket import socket
 
 import uvicorn
@@ -9,6 +10,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 import development
+import key_file
 import schema
 from audit import configure_logging
 from database import FAULTS, Database, explain
@@ -29,6 +31,8 @@ def main() -> None:
     try:
         settings = load_settings()
         development.with_secret(settings)
+        if settings.signing_keys_file:
+            key_file.read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
         config = configure_server(settings)
         # First, since a port in use must not cost a newcomer the key that is shown once.

@@ -39,6 +39,8 @@ class Settings:
 
     secret_key: str
     secret_key_fallbacks: tuple[str, ...]
+    signing_keys_file: str
+    jwks_max_age_seconds: int
     database_url: str
     host: str
     port: int
@@ -59,8 +61,8 @@ class Settings:
 
     @property
     def is_development(self) -> bool:
-        """Without a `SECRET_KEY` the service makes its own, and a demo client (development.py)."""
-        return not self.secret_key
+        """With nothing to sign with it makes a secret, and a demo client (development.py)."""
+        return not self.secret_key and not self.signing_keys_file
 
 
 def _long_enough(secret: str) -> None:
@@ -123,6 +125,8 @@ class SettingsSchema(Schema):
 
     secret_key = fields.String(load_default="", validate=_long_enough)
     secret_key_fallbacks = Secrets(load_default=())
+    signing_keys_file = fields.String(load_default="")
+    jwks_max_age_seconds = fields.Integer(load_default=3600, validate=validate.Range(1, 86_400))
     database_url = fields.String(load_default=EMBEDDED_DATABASE, validate=_served_database)
     host = fields.String(load_default="127.0.0.1", validate=validate.Length(max=253))
     port = fields.Integer(load_default=8000, validate=validate.Range(0, 65535))
@@ -154,7 +158,7 @@ class SettingsSchema(Schema):
     def _needs_a_secret(self, data: dict[str, Any], **kwargs: object) -> None:
         """A secret that one process makes up is unknown to every other worker and node."""
         shared = data.get("workers", 1) > 1 or data.get("database_url") != EMBEDDED_DATABASE
-        if shared and data.get("secret_key") == "":
+        if shared and data.get("secret_key") == "" and not data.get("signing_keys_file"):
             raise ValidationError(
                 "Needed with several workers or a database of your own; "
                 "make one with `openssl rand -hex 32`.",

@@ -1,16 +1,15 @@
-"""Issues and verifies the tokens: JWTs (RFC 7519) signed with HS256. joserfc is only here."""
+"""Issues and verifies the tokens: JWTs (RFC 7519), signed with a secret or with keys of a file."""
 
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 import orjson
-from joserfc.jwk import OctKey
-from joserfc.jws import JWSRegistry
 
 import base64url
 from claims import Claims
 from errors import InvalidToken
+from signing_keys import SigningKey, from_secret
 
 ACCESS = "at+jwt"
 """The `typ` of an access token (RFC 9068, 2.1)."""
@@ -18,17 +17,19 @@ REFRESH = "rt+jwt"
 """Our own `typ`, so that neither token passes for the other."""
 
 MAX_TOKEN_LENGTH = 4096
-"""Ours have some 500 characters, and 1,300 more if the scopes are as long as can be."""
+"""Ours have some 500 characters, and 1,300 more if the scopes are as long as can be, and 600 more
+with an RSA key of 4096 bits."""
 
 MAX_REMEMBERED = 10_000
 """How many access tokens each worker keeps, at 1.2 KB or so with their claims."""
 
 _TYPES = (str, str, str, str, str, int | float, int, int)
-_HS256 = JWSRegistry.algorithms["HS256"]
 
 
 class Tokens:
-    """Signs with the first secret and verifies with all of them. Durations are in seconds."""
+    """Signs with the first secret and verifies with all of them, until it is told to use keys of a
+    file: then these sign, and the secrets only verify. Durations are in seconds.
+    """
 
     def __init__(
         self,
@@ -40,15 +41,7 @@ class Tokens:
         leeway_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        keys = [OctKey.import_key(secret) for secret in secret_keys]
-        # We issue every token, so the set of header segments is known. A token with any other is
-        # refused before a byte of a stranger's JSON is parsed.
-        self._keys = {
-            typ: {_header_segment(typ, key): key for key in reversed(keys)}
-            for typ in (ACCESS, REFRESH)
-        }
-        self._signing_headers = {typ: _header_segment(typ, keys[0]) for typ in (ACCESS, REFRESH)}
-        self._signing_key = keys[0]
+        self._secrets = [from_secret(secret) for secret in secret_keys]
         self._issuer = issuer
         self._audience = audience
         self.access_seconds = access_seconds
@@ -59,11 +52,36 @@ class Tokens:
         # A client shows its access token many times, and what verified once verifies again. What
         # is refused raises, so it is never remembered; time and revocation are judged each time.
         self._read_access_token = lru_cache(MAX_REMEMBERED)(partial(self._read, ACCESS))
+        self.use([])
+
+    def use(self, signing_keys: Sequence[SigningKey]) -> None:
+        """From now on nothing but these keys, and the secrets, are known: not what was remembered
+        of others. The last of two that are due signs."""
+        # We issue every token, so the set of header segments is known. A token with any other is
+        # refused before a byte of a stranger's JSON is parsed.
+        self._keys = {
+            typ: {key.header_segment(typ): key for key in (*signing_keys, *self._secrets)}
+            for typ in (ACCESS, REFRESH)
+        }
+        signers = sorted(signing_keys, key=lambda key: key.signs_from) or self._secrets[:1]
+        self._signers = [
+            (key, {typ: key.header_segment(typ) for typ in (ACCESS, REFRESH)})
+            for key in reversed(signers)
+        ]
+        self._read_access_token.cache_clear()
 
     def issue(self, typ: str, claims: Claims) -> str:
-        signing_input = self._signing_headers[typ] + b"." + self._payload(claims)
-        signature = _HS256.sign(signing_input, self._signing_key)
-        return (signing_input + b"." + base64url.encode(signature)).decode()
+        key, headers = self._signer()
+        signing_input = headers[typ] + b"." + self._payload(claims)
+        return (signing_input + b"." + base64url.encode(key.sign(signing_input))).decode()
+
+    def _signer(self) -> tuple[SigningKey, dict[str, bytes]]:
+        """The newest key that is due; if none is yet, since our clock is behind, the oldest."""
+        now = self._clock()
+        for signer in self._signers:
+            if signer[0].signs_from <= now:
+                return signer
+        return self._signers[-1]
 
     def verify(self, typ: str, token: str) -> Claims:
         """Raises `InvalidToken` unless the token is ours, of this `typ`, and within its time."""
@@ -90,7 +108,7 @@ class Tokens:
             key = self._keys[typ].get(header)
             if key is None:
                 raise InvalidToken("unknown header")
-            if not _HS256.verify(signing_input, base64url.decode(signature), key):
+            if not key.verify(signing_input, base64url.decode(signature)):
                 raise InvalidToken("bad signature")
             claims = _claims(orjson.loads(base64url.decode(payload)))
         except ValueError as error:
@@ -121,8 +139,3 @@ def _claims(content: object) -> Claims:
 def _is_time(seconds: float) -> bool:
     """A number that JSON and both databases hold exactly; Python's `int` takes a bool too."""
     return not isinstance(seconds, bool) and 0 <= seconds < 2**53
-
-
-def _header_segment(typ: str, key: OctKey) -> bytes:
-    kid = key.thumbprint()[:16]
-    return base64url.encode(orjson.dumps({"alg": "HS256", "typ": typ, "kid": kid}))

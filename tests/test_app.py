@@ -20,6 +20,7 @@ ALLOWED = {
     "/logout": {"POST"},
     "/secure-data": {"GET", "HEAD"},
     "/me": {"GET", "HEAD"},
+    "/.well-known/jwks.json": {"GET", "HEAD"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
 }

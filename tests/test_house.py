@@ -40,7 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sqlite_files": "",
         "survey": "database store tables",
         # the rules
-        "tokens": "base64url claims errors",
+        "signing_keys": "base64url",
+        "key_schedule": "signing_keys",
+        "key_file": "audit key_schedule settings signing_keys",
+        "tokens": "base64url claims errors signing_keys",
         "revocations": "claims commit_order database store",
         "lookups": "revocations",
         "logins": "client_keys database errors lookups scopes store",
@@ -51,28 +54,31 @@ MAY_IMPORT: dict[str, set[str]] = {
         "http_protocol": "errors payloads",
         "payloads": "audit errors",
         "auth_backend": "claims errors revocations scopes tokens",
-        "handlers": "audit auth_backend database errors guessing lookups payloads registry schemas "
-        "sessions store",
+        "handlers": "audit auth_backend database errors guessing key_file lookups payloads "
+        "registry schemas sessions store",
         # what is run
         "development": "client_keys database registry settings",
-        "server": "audit database development errors http_protocol schema server_lock settings",
+        "server": "audit database development errors http_protocol key_file schema server_lock "
+        "settings",
         "app": "audit auth_backend background database development errors guessing handlers "
-        "key_uses lookups payloads purging revocations schema server server_lock sessions settings "
-        "tokens",
+        "key_file key_schedule key_uses lookups payloads purging revocations schema server "
+        "server_lock sessions settings tokens",
         "commands": "database errors registry revocations schema settings",
         "client_commands": "audit client_keys commands database registry scopes settings",
         "key_commands": "audit client_keys commands database key_registry settings",
         "key_revoking": "audit client_keys commands database key_registry settings",
+        "signing_key_commands": "audit commands key_file key_schedule settings signing_keys",
         "doctor": "settings sqlite_files",
         "doctor_database": "database development doctor errors revocations schema settings survey "
         "tables",
         "database_commands": "audit commands copying database development doctor doctor_database "
         "purging schema settings sqlite_files tables",
-        "manage": "audit client_commands database_commands key_commands key_revoking",
+        "manage": "audit client_commands database_commands key_commands key_revoking "
+        "signing_key_commands",
     }.items()
 }
 ONLY_IN = {
-    "joserfc": {"tokens"},
+    "joserfc": {"signing_keys"},
     "click": {
         "client_commands",
         "commands",
@@ -80,6 +86,7 @@ ONLY_IN = {
         "key_commands",
         "key_revoking",
         "manage",
+        "signing_key_commands",
     },
     "uvicorn": {"http_protocol", "server"},
     "limits": {"guessing", "settings"},

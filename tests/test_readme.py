@@ -18,6 +18,7 @@ from client_keys import is_well_formed, new_client_key
 from manage import cli
 from settings import SettingsSchema
 from tables import SCHEMA_REVISION
+from tests import forge
 from tests.postgres import Postgres
 from tests.serving import ROOT, Served, clean_environ, serve
 
@@ -223,6 +224,24 @@ def test_the_commands_of_a_restore_bring_clients_back_and_no_token(
         again = log_in(served, key)
         assert call(served, "/logout", again["access_token"]).status_code == 200
         assert call(served, "/me", again["access_token"]).status_code == 401
+
+
+def test_a_signing_key_is_rotated_as_shown(clone: Path) -> None:
+    first, rotate, leaked = blocks("Rotate a signing key", "sh")
+    made = run(clone, f"{first}.venv/bin/python manage.py migrate")
+    keys = {"SIGNING_KEYS_FILE": "signing-keys.json"}
+    setting = "export SIGNING_KEYS_FILE=signing-keys.json\n"
+    assert first.startswith(setting.strip())
+    key = run(clone, f"{setting}.venv/bin/python manage.py create-client billing").splitlines()[-1]
+    with serve(clone, code=clone, **keys) as served:
+        login = f"curl -sf -d client_key={key} {served.url}/login"
+        old = forge.header_of(json.loads(run(clone, login))["access_token"])["kid"]
+        assert f"Made {old} (ES256)" in made
+        states = {line.split()[2] for line in run(clone, setting + rotate).splitlines()[1:]}
+        assert states == {"signing", "prepublished"}
+        assert {row.strip("`") for row in table("Rotate a signing key")} > states
+        run(clone, setting + leaked.replace("KID", old))
+        assert forge.header_of(json.loads(run(clone, login))["access_token"])["kid"] != old
 
 
 def test_the_plain_commands_are_those_of_make() -> None:

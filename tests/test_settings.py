@@ -11,6 +11,8 @@ SECRET = "s" * 32
 DEFAULTS = {
     "secret_key": "",
     "secret_key_fallbacks": (),
+    "signing_keys_file": "",
+    "jwks_max_age_seconds": 3600,
     "database_url": "sqlite:///auth.db",
     "host": "127.0.0.1",
     "port": 8000,
@@ -41,6 +43,8 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
     chosen = {
         "secret_key": SECRET,
         "secret_key_fallbacks": f"{'a' * 32}, {'b' * 32},",
+        "signing_keys_file": "/etc/auth/keys.json",
+        "jwks_max_age_seconds": "60",
         "database_url": "sqlite:////var/lib/auth.db",
         "host": "::1",
         "port": "9000",
@@ -62,6 +66,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
     settings = load_settings({name.upper(): value for name, value in chosen.items()})
     assert asdict(settings) == chosen | {
         "secret_key_fallbacks": ("a" * 32, "b" * 32),
+        "jwks_max_age_seconds": 60,
         "port": 9000,
         "workers": 4,
         "access_token_seconds": 60,
@@ -103,6 +108,7 @@ FAULTS = {
     "ACCESS_TOKEN_SECONDS": "-1",
     "REFRESH_TOKEN_SECONDS": "1.5",
     "REFRESH_GRACE_SECONDS": "nan",
+    "JWKS_MAX_AGE_SECONDS": "0",
     "LEEWAY_SECONDS": "301",
     "LOG_LEVEL": "loud",
     "LOGIN_FAILURES_BY_ADDRESS": "often",
@@ -192,3 +198,4 @@ def test_what_is_shared_needs_a_secret_of_the_operators(shared: dict[str, str]) 
     with pytest.raises(SettingsError, match=r"SECRET_KEY: Needed .*`openssl rand -hex 32`"):
         load_settings(shared)
     load_settings({"SECRET_KEY": SECRET} | shared)
+    assert not load_settings({"SIGNING_KEYS_FILE": "keys.json"} | shared).is_development

@@ -22,7 +22,7 @@ from app import routes
 from claims import Claims
 from client_keys import new_client_id, new_client_key
 from database import Database
-from tests import forge
+from tests import forge, signing
 from tests.checks import assert_answer, bearer
 from tests.fuzz.budget import budget
 from tests.serving import ROOT, Served, serve
@@ -97,6 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     asyncio.run(prepare())
     environ = {
         "SECRET_KEY": SECRET,
+        "SIGNING_KEYS_FILE": str(signing.write(folder / "keys.json", signing.ES256().jwk)),
         "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
         "LOGIN_FAILURES_TOGETHER": "1000000/second",
         "LOG_LEVEL": "debug",
@@ -130,7 +131,8 @@ def is_of_one_shape(ctx: Any, response: Any, case: Any) -> None:
     """Every answer, also of the methods and media types that the description does not know."""
     headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
     assert headers["content-type"] == "application/json"
-    assert headers["cache-control"] == "no-store"
+    is_kept = case.path == "/.well-known/jwks.json" and response.status_code == 200
+    assert headers["cache-control"] == ("public, max-age=3600" if is_kept else "no-store")
     assert headers["x-content-type-options"] == "nosniff"
     assert ("www-authenticate" in headers) == (response.status_code == 401)
     assert ("allow" in headers) == (response.status_code == 405)
