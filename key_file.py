@@ -148,5 +148,6 @@ class WatchedKeys:
 
     def published(self) -> tuple[list[dict[str, str]], int]:
         """The public keys, and for how many seconds they may be kept."""
-        max_age = self._schedule.max_age(self._in_force, self._clock())
-        return [key.public() for key in self._in_force], max_age
+        now = self._clock()
+        keys = [key for key in self._in_force if key.retires_at > now]
+        return [key.public() for key in keys], self._schedule.max_age(keys, now)

@@ -61,6 +61,5 @@ class Schedule:
         return keys
 
     def max_age(self, keys: Sequence[SigningKey], now: float) -> int:
-        """How long a verifier may keep the set: never past the time when a key retires."""
-        changes = [key.retires_at - now for key in keys if key.retires_at > now]
-        return max(0, math.floor(min([self.max_age_seconds, *changes])))
+        """How long a verifier may keep a set: never past the time when one of its keys retires."""
+        return math.floor(min([self.max_age_seconds, *[key.retires_at - now for key in keys]]))

@@ -252,6 +252,8 @@ def test_the_public_keys_are_published_and_nothing_else(
         assert cache_control == "public, max-age=3600"
         clock.advance(2000)
         assert get_keys(api)[1] == "public, max-age=2999"  # a key retires then, and a quarter off
+        clock.advance(3000)
+        assert get_keys(api) == ([key.public for key in keys[2:]], "public, max-age=3600")
         response = api.head("/.well-known/jwks.json", headers=bearer("stale"))
         assert response.status_code == 200
 

@@ -101,7 +101,3 @@ def test_one_key_signs_at_any_time_and_there_is_none_without() -> None:
 def test_a_set_is_kept_for_no_longer_than_until_a_key_retires(after: float, age: int) -> None:
     keys = add(add([], "a"), "b")
     assert SCHEDULE.max_age(keys, T0 + after) == age
-
-
-def test_a_set_with_a_key_that_is_over_may_be_kept_all_the_same() -> None:
-    assert SCHEDULE.max_age(add(add([], "a"), "b"), T0 + PUBLISH + KEEP) == HOUR
