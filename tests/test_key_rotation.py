@@ -17,8 +17,9 @@ from tests.forge import claims_of, header_of
 from tests.serving import Served, serve
 from tests.test_served import create_client, run
 
-MAX_AGE, SESSION_SECONDS = 1, 4
+MAX_AGE, SESSION_SECONDS = 3, 4
 CALLERS = 4
+APART_SECONDS = 0.75
 ENVIRON = {
     "SECRET_KEY": "s" * 32,
     "SIGNING_KEYS_FILE": "keys.json",
@@ -75,10 +76,11 @@ class Load:
 
     async def run(self) -> None:
         async with self._http, asyncio.TaskGroup() as group:
-            for verifier in self.verifiers:
-                group.create_task(self._call(verifier))
+            for number, verifier in enumerate(self.verifiers):
+                group.create_task(self._call(verifier, number * APART_SECONDS))
 
-    async def _call(self, verifier: Verifier) -> None:
+    async def _call(self, verifier: Verifier, after: float) -> None:
+        await asyncio.sleep(after)  # so that at any time some session, and some set, is young
         while not self.is_over:
             first = pair = await self._post("/login", client_key=self._key)
             end = claims_of(pair["refresh_token"])["exp"]
@@ -116,11 +118,12 @@ def test_no_request_is_refused_and_no_kid_is_unknown(served: Served, tmp_path: P
 
     async def rotate() -> dict[str, Any]:
         try:
+            await asyncio.sleep(CALLERS * APART_SECONDS)
             await asyncio.to_thread(manage, tmp_path, "new-signing-key")
             rows: list[dict[str, Any]] = await asyncio.to_thread(
                 manage, tmp_path, "list-signing-keys"
             )
-            await asyncio.sleep(rows[0]["retires_at"] + 2 - time.time())
+            await asyncio.sleep(rows[0]["retires_at"] + MAX_AGE + 1 - time.time())
             return {"old": rows[0], "new": rows[1]}
         finally:
             load.is_over = True

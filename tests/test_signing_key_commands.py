@@ -3,6 +3,8 @@
 import json
 import re
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import key_file
 from key_file import read
 from manage import cli
 from signing_keys import ALGORITHMS
 from tests import signing
 from tests.conftest import SECRET
+from tests.serving import ROOT, clean_environ
 from tests.signing import ES256
 
 WEEK = 604_800
@@ -196,18 +200,13 @@ def test_another_alg_is_refused(manage: Manage, path: Path) -> None:
     assert not path.exists()
 
 
-def test_each_of_several_at_once_adds_its_key(manage: Manage, path: Path) -> None:
-    """Each as its own process would; a thread has the interpreter's environment in common."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from tests.test_served import run
-
-    environ = {"SECRET_KEY": SECRET, "SIGNING_KEYS_FILE": str(path)}
-    with ThreadPoolExecutor(3) as threads:
-        results = list(
-            threads.map(
-                lambda _: run(path.parent, "manage.py", "new-signing-key", **environ), range(3)
-            )
-        )
-    assert [result.returncode for result in results] == [0, 0, 0]
-    assert len(read(str(path))) == 3
+def test_a_command_waits_for_another_that_changes_the_file(path: Path) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), "new-signing-key"]
+    environ = clean_environ() | {"SECRET_KEY": SECRET, "SIGNING_KEYS_FILE": str(path)}
+    with key_file.alone(str(path)):
+        process = subprocess.Popen(command, cwd=path.parent, env=environ)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        assert not path.exists()
+    assert process.wait(60) == 0
+    assert len(read(str(path))) == 1

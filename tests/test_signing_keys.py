@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc.jwk import ECKey
 
 from claims import Claims
 from errors import InvalidToken
@@ -185,6 +186,7 @@ def without(key: Key, *names: str) -> dict[str, Any]:
     return {name: value for name, value in key.jwk.items() if name not in names}
 
 
+NAMES = {"kid": "es", "alg": "ES256"}
 FAULTS: dict[str, tuple[Any, str]] = {
     "no object": ("x", "its `kid` is not"),
     "no kid": (without(ES, "kid"), "its `kid` is not"),
@@ -200,6 +202,10 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "an unreadable n": (KEYS["RS256"].jwk | {"n": "!"}, "it is no RS256 key"),
     "an n of another type": (KEYS["RS256"].jwk | {"n": 5}, "it is no RS256 key"),
     "another kind of key": (ES.jwk | {"alg": "Ed25519"}, "it is no Ed25519 key"),
+    "another curve": (
+        dict(ECKey.generate_key("P-384").as_dict(private=True)) | NAMES,
+        "it is no ES256 key",
+    ),
     "a kty of another type": (ES.jwk | {"kty": []}, "it is no ES256 key"),
     "a point off the curve": (ES.jwk | {"x": ES.jwk["y"]}, "it is no ES256 key"),
     "a member too few": (without(ES, "y"), "it is no ES256 key"),
