@@ -66,7 +66,7 @@ async def _find_one(database: Database, key_id: str) -> Record:
 
 
 def _read_pasted() -> dict[str, str]:
-    found = find_keys(iter(lambda: sys.stdin.buffer.read(CHUNK_BYTES), b""))
+    found = find_keys(iter(lambda: sys.stdin.buffer.read1(CHUNK_BYTES), b""))
     if not found:
         raise Failure("No key is in what was read; a key is 71 characters, unbroken, from ck_ on.")
     return found
