@@ -17,7 +17,7 @@ _SECRET_LENGTH = 43
 """43 characters of 62 are 256 bits."""
 _KEY_LENGTH = 71
 _PATTERN = re.compile(r"(ck_[0-9a-f]{16}_[0-9A-Za-z]{43})([0-9a-f]{8})")
-# A look-ahead, since the torso of a key may end with the first letters of a whole one.
+# A look-ahead, since the torso of a key may take the first letter of a whole one for its own.
 _ANYWHERE = re.compile(rf"(?=({_PATTERN.pattern}))".encode())
 
 

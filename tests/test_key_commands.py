@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 import key_registry
+from app import create_app
 from client_keys import digest_of, is_well_formed, new_client_key
 from database import Database
 from key_commands import MAX_DAYS
@@ -295,6 +297,29 @@ def test_a_key_that_is_over_is_revoked_for_the_tokens_that_live_on(
     assert_is_dead(api, pair)
 
 
+@pytest.mark.parametrize("begin", ["rotate-key", "revoke-key"])
+def test_what_is_said_is_in_force_on_a_worker_that_polls_seldom(
+    settings: Settings, registered: Registered, begin: str
+) -> None:
+    """Its copy is fresh for a second after the command's commit."""
+    seldom = replace(settings, revocation_poll_seconds=0.9, revocation_max_age_seconds=1)
+    environ = {
+        "SECRET_KEY": SECRET,
+        "DATABASE_URL": settings.database_url,
+        "REVOCATION_MAX_AGE_SECONDS": "1",
+    }
+    given = ["reporting"] if begin == "rotate-key" else [registered.key_id, "--yes"]
+    with TestClient(create_app(seldom)) as api:
+        pair = log_in(api, registered.key)  # from now on the worker knows the key by heart
+        result = CliRunner().invoke(cli, [begin, *given], env=environ)
+        assert result.exit_code == 0, result.output
+        if begin == "rotate-key":
+            assert "key_expires_at" in log_in(api, registered.key)
+        else:
+            assert_is_dead(api, pair)
+            assert_no_login(api, registered.key)
+
+
 def test_to_revoke_a_key_again_changes_nothing(
     manage: Manage, settings: Settings, registered: Registered
 ) -> None:
@@ -460,7 +485,7 @@ PASTED: dict[str, Callable[[bytes], bytes]] = {
     "twice": lambda key: key + b" " + key,
     "beside itself": lambda key: key * 3,
     "after the torso of another": lambda key: key[:-2] + key,
-    "after a torso that ends like the start of a key": lambda key: key[:69] + key,
+    "after a torso that lacks just the next letter": lambda key: key[:70] + key,
     "after torsos": lambda key: b"ck_ck_" + key[:20] + b"a" * 49 + key,
     "two bytes for each letter": lambda key: key.decode().encode("utf-16"),
     "binary noise": lambda key: NOISE + key + NOISE,

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from databases.interfaces import Record
+from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
 import key_registry
@@ -143,39 +145,76 @@ def test_what_could_not_be_written_is_kept(
         for _ in range(2):
             with pytest.raises(TemporarilyUnavailable):
                 await key_uses.write()
-        failing = asyncio.create_task(key_uses.write())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)  # what is under way by now is noted again meanwhile
-        for key_id in key_ids:
-            key_uses.note(key_id, AT - 1)
-        with pytest.raises(TemporarilyUnavailable):
-            await failing
         await database.fetch_all("ALTER TABLE elsewhere RENAME TO client_keys")
         await key_uses.write()
         for key_id in key_ids:
-            assert await written(database, key_id) == (2, AT)
+            assert await written(database, key_id) == (1, AT)
 
     on(settings.database_url, action)
 
 
-def test_what_is_under_way_when_the_service_stops_is_counted_once(
-    settings: Settings, register: Register, registered: Registered
+class Gate(Database):
+    """Lets a statement begin, and end when it is told how."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.has_begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.is_broken = False
+
+    async def fetch_all(self, query: ClauseElement | str, values: Any = None) -> list[Record]:
+        self.has_begun.set()
+        await self.may_end.wait()
+        if self.is_broken:
+            raise TemporarilyUnavailable
+        return await super().fetch_all(query, values)
+
+
+def at_the_gate(settings: Settings, test: Callable[[Gate, KeyUses], Any]) -> None:
+    async def run() -> None:
+        async with Gate(settings.database_url) as gate:
+            await test(gate, KeyUses(gate))
+
+    asyncio.run(run())
+
+
+def test_what_is_under_way_when_the_service_stops_is_awaited_and_counted_once(
+    settings: Settings, registered: Registered
 ) -> None:
-    others = [register(f"client-{number}").key_id for number in range(9)]
+    async def test(gate: Gate, key_uses: KeyUses) -> None:
+        key_uses.note(registered.key_id, AT)
+        task = asyncio.create_task(key_uses.write())
+        await gate.has_begun.wait()
+        task.cancel()
+        last = asyncio.create_task(key_uses.write())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert task.cancelled()
+        assert not last.done()
+        gate.may_end.set()
+        await last
+        assert await written(gate, registered.key_id) == (1, AT)
 
-    async def action(database: Database) -> None:
-        key_uses = KeyUses(database)
-        for rounds in range(1, 21):
-            for key_id in (registered.key_id, *others):
-                key_uses.note(key_id, AT)
-            task = asyncio.create_task(key_uses.write())
-            await asyncio.sleep(rounds / 10_000)
-            task.cancel()
-            await key_uses.write()
-            for key_id in (registered.key_id, *others):
-                assert (await written(database, key_id))[0] == rounds
+    at_the_gate(settings, test)
 
-    on(settings.database_url, action)
+
+def test_what_comes_while_a_write_fails_is_kept_too(
+    settings: Settings, registered: Registered
+) -> None:
+    async def test(gate: Gate, key_uses: KeyUses) -> None:
+        key_uses.note(registered.key_id, AT + 1)
+        task = asyncio.create_task(key_uses.write())
+        await gate.has_begun.wait()
+        key_uses.note(registered.key_id, AT)
+        gate.is_broken = True
+        gate.may_end.set()
+        with pytest.raises(TemporarilyUnavailable):
+            await task
+        gate.is_broken = False
+        await key_uses.write()
+        assert await written(gate, registered.key_id) == (2, AT + 1)
+
+    at_the_gate(settings, test)
 
 
 def test_a_key_that_was_deleted_is_no_fault(settings: Settings) -> None:
