@@ -154,20 +154,22 @@ def test_what_could_not_be_written_is_kept(
 
 
 class Gate(Database):
-    """Lets a statement begin, and end when it is told how."""
+    """Answers when it is told to, long after a statement was committed, or was not."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.has_begun = asyncio.Event()
-        self.may_end = asyncio.Event()
+        self.may_answer = asyncio.Event()
         self.is_broken = False
 
     async def fetch_all(self, query: ClauseElement | str, values: Any = None) -> list[Record]:
+        is_broken = self.is_broken
+        rows = [] if is_broken else await super().fetch_all(query, values)
         self.has_begun.set()
-        await self.may_end.wait()
-        if self.is_broken:
+        await self.may_answer.wait()
+        if is_broken:
             raise TemporarilyUnavailable
-        return await super().fetch_all(query, values)
+        return rows
 
 
 def at_the_gate(settings: Settings, test: Callable[[Gate, KeyUses], Any]) -> None:
@@ -191,7 +193,7 @@ def test_what_is_under_way_when_the_service_stops_is_awaited_and_counted_once(
             await asyncio.sleep(0)
         assert task.cancelled()
         assert not last.done()
-        gate.may_end.set()
+        gate.may_answer.set()
         await last
         assert await written(gate, registered.key_id) == (1, AT)
 
@@ -203,11 +205,11 @@ def test_what_comes_while_a_write_fails_is_kept_too(
 ) -> None:
     async def test(gate: Gate, key_uses: KeyUses) -> None:
         key_uses.note(registered.key_id, AT + 1)
+        gate.is_broken = True
         task = asyncio.create_task(key_uses.write())
         await gate.has_begun.wait()
         key_uses.note(registered.key_id, AT)
-        gate.is_broken = True
-        gate.may_end.set()
+        gate.may_answer.set()
         with pytest.raises(TemporarilyUnavailable):
             await task
         gate.is_broken = False
