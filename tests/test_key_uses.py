@@ -12,6 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
 import key_registry
+import schema
 from app import create_app
 from background import repeat
 from database import Database
@@ -250,3 +251,16 @@ def test_a_signal_loses_nothing_of_any_worker(tmp_path: Path) -> None:
     uses, last_used_at = on(f"sqlite:///{file}", lambda database: written(database, key_id))
     assert uses == 20
     assert last_used_at is not None
+
+
+def test_a_database_of_the_first_revision_keeps_its_keys(
+    settings: Settings, registered: Registered
+) -> None:
+    async def action(database: Database) -> None:
+        await database.fetch_all("ALTER TABLE client_keys DROP COLUMN uses")
+        await database.fetch_all("UPDATE alembic_version SET version_num = '0001'")
+        await schema.upgrade(Database(settings.database_url))
+        await schema.check(database)
+        assert await written(database, registered.key_id) == (0, None)
+
+    on(settings.database_url, action)
