@@ -107,8 +107,7 @@ def create_app(
                 (key_uses.write, WRITE_SECONDS),
                 *watch(signing_keys),
             ):
-                task = asyncio.create_task(repeat(action, seconds))
-                stack.callback(task.cancel)
+                stack.callback(asyncio.create_task(repeat(action, seconds)).cancel)
             yield {
                 "database": database,
                 "sessions": sessions,

@@ -3,6 +3,8 @@
 import re
 import sys
 import time
+from io import BufferedReader
+from typing import cast
 
 import click
 from databases.interfaces import Record
@@ -66,7 +68,9 @@ async def _find_one(database: Database, key_id: str) -> Record:
 
 
 def _read_pasted() -> dict[str, str]:
-    found = find_keys(iter(lambda: sys.stdin.buffer.read1(CHUNK_BYTES), b""))
+    stdin = cast(BufferedReader, sys.stdin.buffer)
+    # What is there, however little, since at a terminal `read` would wait for a second end.
+    found = find_keys(iter(lambda: stdin.read1(CHUNK_BYTES), b""))
     if not found:
         raise Failure("No key is in what was read; a key is 71 characters, unbroken, from ck_ on.")
     return found

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import key_file
+from key_schedule import Schedule
 from manage import cli
 from settings import Settings
+from signing_keys import SigningKey, from_jwk, new_jwk
 from tables import SCHEMA_REVISION
 from tests.conftest import SECRET, Registered
 from tests.postgres import Postgres
@@ -31,6 +35,9 @@ WORKS = {
     "rotate-key": ["reporting"],
     "list-keys": ["reporting"],
     "revoke-key": ["{key_id}", "--yes"],
+    "new-signing-key": [],
+    "list-signing-keys": [],
+    "retire-signing-key": ["{kid}", "--yes"],
     "migrate": [],
     "purge": [],
     "copy-database": ["sqlite:///{folder}/copy.db", "--yes"],
@@ -39,6 +46,7 @@ WORKS = {
 }
 """How each command is typed where a client `reporting` is registered."""
 NOT_ON_POSTGRESQL = {"back-up"}
+WITHOUT_DATABASE = {"new-signing-key", "list-signing-keys", "retire-signing-key"}
 TELLS_FAULTS = {"doctor"}
 """Reports that a database cannot be reached, and does not fail for it."""
 UNREACHABLE = "sqlite:////dev/null/auth.db"
@@ -64,8 +72,21 @@ def run(url: str, *arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments, env=environ)
 
 
-def typed(command: str, folder: Path, key_id: str = "0" * 16) -> list[str]:
-    return [command, *(part.format(folder=folder, key_id=key_id) for part in WORKS[command])]
+def typed(command: str, folder: Path, key_id: str = "0" * 16, kid: str = "x") -> list[str]:
+    names = {"folder": folder, "key_id": key_id, "kid": kid}
+    return [command, *(part.format(**names) for part in WORKS[command])]
+
+
+@pytest.fixture
+def kid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file with a key that signs, and this one, which does not yet."""
+    monkeypatch.setenv("SIGNING_KEYS_FILE", str(tmp_path / "keys.json"))
+    keys: list[SigningKey] = []
+    for _ in range(2):
+        new = from_jwk(new_jwk("ES256"))
+        keys = Schedule(60, 600, 10).add(keys, new, int(time.time()), at_once=False)
+    key_file.write(str(tmp_path / "keys.json"), keys)
+    return keys[-1].kid
 
 
 def test_every_command_is_tried_here() -> None:
@@ -74,9 +95,9 @@ def test_every_command_is_tried_here() -> None:
 
 @pytest.mark.parametrize("command", cli.commands)
 def test_each_prints_one_json_value_and_nothing_else(
-    command: str, settings: Settings, registered: Registered, tmp_path: Path
+    command: str, settings: Settings, registered: Registered, tmp_path: Path, kid: str
 ) -> None:
-    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id), "--json")
+    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id, kid), "--json")
     if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
         assert result.exit_code == 2
         return
@@ -89,9 +110,9 @@ def test_each_prints_one_json_value_and_nothing_else(
 
 @pytest.mark.parametrize("command", cli.commands)
 def test_each_says_to_people_what_it_did(
-    command: str, settings: Settings, registered: Registered, tmp_path: Path
+    command: str, settings: Settings, registered: Registered, tmp_path: Path, kid: str
 ) -> None:
-    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id))
+    result = run(settings.database_url, *typed(command, tmp_path, registered.key_id, kid))
     if command in NOT_ON_POSTGRESQL and settings.database_url.startswith("postgresql"):
         return
     assert result.exit_code == 0, result.output
@@ -108,6 +129,7 @@ def test_each_fails_with_one_line(command: str, tmp_path: Path, json_option: lis
         return
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
+    assert ("SIGNING_KEYS_FILE" in result.stderr) == (command in WITHOUT_DATABASE)
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
 
