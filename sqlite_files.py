@@ -26,7 +26,6 @@ def back_up(database_file: str, copy: Path) -> None:
     try:
         with closing(_open(database_file)) as source, closing(sqlite3.connect(name)) as made:
             source.backup(made)  # SQLite's own; in one step, which keeps no writer out
-            made.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         check(name)
         _sync(unfinished)
         unfinished.rename(copy)
