@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,7 +209,11 @@ def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[[bytes], Answ
         screen = b""
         while b"[y/N]" not in screen:
             screen += os.read(ours, 1000)
-        os.write(ours, keys)
+        while process.returncode is None:
+            # Again if need be: a signal that comes just before the reading does not wake it.
+            os.write(ours, keys)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
         try:
             while chunk := os.read(ours, 1000):
                 screen += chunk
