@@ -1,6 +1,7 @@
 """What the tests share: a clock that they move, and the service with one registered client."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -43,6 +44,14 @@ class Registered:
     id: str
     key: str
     key_id: str
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """A command that runs in this process sets the level of all logging."""
+    before = logging.root.level
+    yield
+    logging.root.setLevel(before)
 
 
 @pytest.fixture
