@@ -50,6 +50,10 @@ def test_it_is_the_plain_databases_api(settings: Settings) -> None:
         assert await database.fetch_val(NAMED, {"id": "x"}) is None
         assert await database.fetch_val("SELECT count(*) FROM clients") == 4
         assert [row["name"] async for row in database.iterate(NAMES)] == ["a", "b", "c", "d"]
+        async with database.connection() as connection:
+            first = await connection.fetch_one(NAMES)
+            assert first is not None
+            assert first["name"] == "a"
 
     run(settings, action)
 
