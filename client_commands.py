@@ -57,18 +57,19 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
     """Set what a client may do; to take a scope away ends every session that it has."""
     scopes = _scopes(scope)
 
-    async def change(database: Database, settings: Settings) -> tuple[Record, bool]:
+    async def change(database: Database, settings: Settings) -> tuple[Record, str]:
         row = await find_client(database, client)
-        takes_away = not is_within(row["scopes"].split(), scopes)
-        if takes_away:
-            confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
         now = time.time()
-        expires_at = int(now) + MAX_SESSION_SECONDS
-        await registry.set_scopes(database, row["id"], scopes, takes_away, now, expires_at)
+        until = int(now) + MAX_SESSION_SECONDS
+        was = await registry.set_scopes(database, row["id"], scopes, yes, now, until)
+        if was is None:
+            confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
+            was = await registry.set_scopes(database, row["id"], scopes, True, now, until)
         await settled(settings)
-        return row, takes_away
+        return row, was or ""
 
-    row, takes_away = run(change)
+    row, was = run(change)
+    takes_away = not is_within(was.split(), scopes)
     audit.record("scopes_set", client=row["id"])
     ended = "; its sessions are ended" if takes_away else ""
     return Report(
@@ -76,10 +77,10 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
             "user_id": row["id"],
             "name": row["name"],
             "scopes": scopes,
-            "was": row["scopes"],
+            "was": was,
             "sessions_ended": takes_away,
         },
-        f"{row['name']!r} had {row['scopes']!r} and has {scopes!r}{ended}.",
+        f"{row['name']!r} had {was!r} and has {scopes!r}{ended}.",
     )
 
 

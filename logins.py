@@ -18,7 +18,13 @@ async def find_login(database: Database, lookups: Lookups, client_key: str, now:
     if not is_well_formed(client_key):
         raise InvalidClient("malformed key")
     digest = digest_of(client_key)
-    login = await lookups.find(digest, partial(store.find_login, database, digest))
+    ask = partial(store.find_login, database, digest)
+    login = await lookups.find(digest, ask)
+    if lookups.revocations.epoch_of(login["id"]) > login["epoch"]:
+        # All of the client's sessions were ended since this was read, and it may have lost scopes
+        # with them. A token has the epoch of what it grants, so that it dies with that.
+        lookups.forget(digest)
+        login = await lookups.find(digest, ask)
     if reason := _why_closed(login, now):
         # Were it kept, a faster answer would tell a key that once opened from an unknown one.
         lookups.forget(digest)

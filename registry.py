@@ -10,6 +10,7 @@ from claims import Claims
 from client_keys import ClientKey
 from database import Database
 from key_registry import add_key
+from scopes import is_within
 from store import end_all_sessions, tell_change
 from tables import clients
 
@@ -67,17 +68,27 @@ SET_SCOPES = (
 
 
 async def set_scopes(
-    database: Database, client_id: str, scopes: str, end_sessions: bool, now: float, expires_at: int
-) -> None:
-    """What its next login may have; to `end_sessions` takes the former from those under way."""
+    database: Database, client_id: str, scopes: str, may_end: bool, now: float, expires_at: int
+) -> str | None:
+    """What its next login may have; returns what that was before.
 
-    async def change() -> None:
+    To take a scope away ends the client's sessions. Where that `may_end` none, it changes nothing
+    and returns None.
+    """
+
+    async def change() -> str | None:
+        await tell_change(database, now)  # first, since it makes another such change wait
+        client = await database.fetch_one(FIND_CLIENT, {"sub": client_id})
+        former: str = client["scopes"] if client else ""
+        takes_away = not is_within(former.split(), scopes)
+        if takes_away and not may_end:
+            return None
         await database.fetch_one(SET_SCOPES, {"sub": client_id, "granted": scopes})
-        if end_sessions:
+        if takes_away:
             await _end_sessions(database, client_id, "scopes", now, expires_at)
-        await tell_change(database, now)
+        return former
 
-    await database.atomically(change)
+    return await database.atomically(change)
 
 
 DISABLE = (

@@ -67,7 +67,7 @@ class Sessions:
             jti=new_id(),
             key_id=login["key_id"],
             scope=narrowed(login, scope),
-            epoch=max(login["epoch"], self._revocations.epoch_of(login["id"])),
+            epoch=login["epoch"],
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
         )

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "database": "errors postgres_backend sqlite_backend statements",
         "schema": "database postgres_backend sqlite_backend tables",
         "store": "claims commit_order database tables",
-        "registry": "claims client_keys database key_registry store tables",
+        "registry": "claims client_keys database key_registry scopes store tables",
         "key_registry": "client_keys database store tables",
         "key_uses": "database key_registry",
         "purging": "database revocations store",

@@ -2,17 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 import registry
+import store
+from app import create_app
 from database import Database
 from errors import InvalidClient
 from lookups import LOOKUP_SECONDS, MAX_LOOKUPS, Lookups
 from revocations import Revocations
 from settings import Settings
-from tests.conftest import NOW, Clock
+from tests import forge
+from tests.checks import bearer
+from tests.conftest import NOW, Clock, Registered
 
 MAX_AGE = 5.0
 
@@ -123,3 +129,41 @@ def test_so_many_are_kept_and_no_more(settings: Settings) -> None:
         assert await lookups.find(f"{MAX_LOOKUPS - 1}", ask) == {"times": MAX_LOOKUPS + 2}
 
     run(settings, test)
+
+
+def test_a_login_has_the_epoch_of_what_it_grants(
+    settings: Settings, clock: Clock, registered: Registered
+) -> None:
+    """A client that lost a scope ends all of its sessions on a worker that does not know it yet:
+    what the worker has kept must not get the new epoch."""
+    body = {"client_key": registered.key}
+
+    async def set_scopes(scopes: str) -> Any:
+        async with Database(settings.database_url) as elsewhere:
+            await registry.set_scopes(elsewhere, registered.id, scopes, True, NOW, int(NOW) + 99)
+            return await store.find_epoch(elsewhere, registered.id)
+
+    asyncio.run(set_scopes("read write"))
+    app = create_app(replace(settings, revocation_poll_seconds=60), clock)
+    with TestClient(app) as api:
+        assert api.post("/login", json=body).json()["scope"] == "read write"
+        epoch = asyncio.run(set_scopes("read"))["revoked_at"]
+        token = forge.token(sub=registered.id, key_id=registered.key_id, epoch=epoch)
+        answer = api.post("/logout", json={"everywhere": True}, headers=bearer(token))
+        assert answer.status_code == 200
+        assert api.post("/login", json=body).json()["scope"] == "read"
+
+
+def test_a_scope_is_not_taken_away_unasked(settings: Settings, registered: Registered) -> None:
+    async def change() -> None:
+        async with Database(settings.database_url) as database:
+            for scopes, may_end, was in (
+                ("a b", False, ""),
+                ("a", False, None),
+                ("a", True, "a b"),
+            ):
+                given = (registered.id, scopes, may_end, NOW, int(NOW) + 99)
+                assert await registry.set_scopes(database, *given) == was
+                assert (await store.find_epoch(database, registered.id) is not None) == may_end
+
+    asyncio.run(change())
