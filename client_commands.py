@@ -61,7 +61,7 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
         row = await find_client(database, client)
         now = time.time()
         until = int(now) + MAX_SESSION_SECONDS
-        was = await registry.set_scopes(database, row["id"], scopes, yes, now, until)
+        was = await registry.set_scopes(database, row["id"], scopes, False, now, until)
         if was is None:
             confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
             was = await registry.set_scopes(database, row["id"], scopes, True, now, until)
