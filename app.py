@@ -25,8 +25,8 @@ from auth_backend import BearerBackend
 from background import attempt, repeat
 from database import Database
 from guessing import FailedLogins
-from key_file import WatchedKeys
-from key_schedule import CHECK_SECONDS, Schedule
+from key_file import WatchedKeys, schedule_of
+from key_schedule import CHECK_SECONDS
 from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
 from payloads import Answer
@@ -148,10 +148,7 @@ def create_signing_keys(
 ) -> WatchedKeys | None:
     if not settings.signing_keys_file:
         return None
-    schedule = Schedule(
-        settings.jwks_max_age_seconds, settings.refresh_token_seconds, settings.leeway_seconds
-    )
-    return WatchedKeys(settings.signing_keys_file, schedule, tokens.use, clock)
+    return WatchedKeys(settings.signing_keys_file, schedule_of(settings), tokens.use, clock)
 
 
 def watch(signing_keys: WatchedKeys | None) -> list[tuple[Callable[[], Awaitable[None]], float]]:

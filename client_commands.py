@@ -8,10 +8,20 @@ from databases.interfaces import Record
 import audit
 import registry
 from client_keys import new_client_id, new_client_key
-from commands import Failure, Report, confirm, confirmed, find_client, reported, run, settled
+from commands import (
+    Failure,
+    Report,
+    confirm,
+    confirmed,
+    end_of_sessions,
+    find_client,
+    reported,
+    run,
+    settled,
+)
 from database import Database
 from scopes import MAX_LENGTH, is_within, read_scopes
-from settings import MAX_SESSION_SECONDS, Settings
+from settings import Settings
 
 
 @click.command()
@@ -60,7 +70,7 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
     async def change(database: Database, settings: Settings) -> tuple[Record, str]:
         row = await find_client(database, client)
         now = time.time()
-        until = int(now) + MAX_SESSION_SECONDS
+        until = end_of_sessions(now)
         was = await registry.set_scopes(database, row["id"], scopes, False, now, until)
         if was is None:
             confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
@@ -117,9 +127,7 @@ def disable_client(client: str, yes: bool) -> Report:
         row = await find_client(database, client)
         confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
         now = time.time()
-        # Not the sessions' setting, which the server may have been given elsewhere.
-        expires_at = int(now) + MAX_SESSION_SECONDS
-        await registry.disable_client(database, row["id"], now, expires_at)
+        await registry.disable_client(database, row["id"], now, end_of_sessions(now))
         await settled(settings)
         return row
 

@@ -13,10 +13,17 @@ import orjson
 
 import audit
 from key_schedule import Schedule
-from settings import SettingsError
+from settings import Settings, SettingsError
 from signing_keys import KeyFault, SigningKey, from_jwk
 
 Use = Callable[[Sequence[SigningKey]], None]
+
+
+def schedule_of(settings: Settings) -> Schedule:
+    """The same for the servers and for the commands: the dates are a promise between them."""
+    return Schedule(
+        settings.jwks_max_age_seconds, settings.refresh_token_seconds, settings.leeway_seconds
+    )
 
 
 def read(path: str) -> list[SigningKey]:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from client_keys import ClientKey
 from database import Database
-from store import end_session, tell_change
+from store import end_session, key_is_open, tell_change
 from tables import client_keys
 
 ADD_KEY = insert(client_keys).returning(client_keys.c.id)
@@ -36,13 +36,9 @@ async def list_keys(database: Database, client_id: str) -> list[Record]:
     return await database.fetch_all(LIST_KEYS, {"sub": client_id})
 
 
-_is_open = sa.and_(
-    client_keys.c.revoked_at.is_(None),
-    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
-)
 SHORTEN = (
     sa.update(client_keys)
-    .where(client_keys.c.client_id == sa.bindparam("sub"), _is_open)
+    .where(client_keys.c.client_id == sa.bindparam("sub"), key_is_open)
     .values(
         # Once more, so that a key which ends by itself is told of too.
         expires_at=sa.case(

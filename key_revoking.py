@@ -12,9 +12,9 @@ from databases.interfaces import Record
 import audit
 import key_registry
 from client_keys import find_keys
-from commands import Failure, Report, confirm, confirmed, reported, run, settled
+from commands import Failure, Report, confirm, confirmed, end_of_sessions, reported, run, settled
 from database import Database
-from settings import MAX_SESSION_SECONDS, Settings
+from settings import Settings
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -43,10 +43,8 @@ def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
         if live := [key["id"] for key in keys if key["revoked_at"] is None]:
             confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
         now = time.time()
-        # Not the sessions' setting, which the server may have been given elsewhere.
-        expires_at = int(now) + MAX_SESSION_SECONDS
         ids = [key["id"] for key in keys]
-        revoked = await key_registry.revoke_keys(database, ids, now, expires_at)
+        revoked = await key_registry.revoke_keys(database, ids, now, end_of_sessions(now))
         await settled(settings)
         return keys, revoked, unknown
 

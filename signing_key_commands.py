@@ -76,9 +76,7 @@ def _change(change: Change) -> list[SigningKey]:
 
     def write(settings: Settings) -> list[SigningKey]:
         path = settings.signing_keys_file
-        schedule = Schedule(
-            settings.jwks_max_age_seconds, settings.refresh_token_seconds, settings.leeway_seconds
-        )
+        schedule = key_file.schedule_of(settings)
         with key_file.alone(path):
             is_new = not Path(path).exists()
             keys = change([] if is_new else key_file.read(path), schedule, int(time.time()))

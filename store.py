@@ -26,16 +26,16 @@ def _is_ended(*ids: str) -> sa.ColumnElement[bool]:
     )
 
 
-_key_opens = sa.and_(
-    client_keys.c.client_id == clients.c.id,
-    clients.c.disabled_at.is_(None),
+key_is_open = sa.and_(
     client_keys.c.revoked_at.is_(None),
     sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
 )
 _session_goes_on = sa.and_(
     clients.c.id == sa.bindparam("sub"),
     client_keys.c.id == sa.bindparam("key_id"),
-    _key_opens,
+    client_keys.c.client_id == clients.c.id,
+    clients.c.disabled_at.is_(None),
+    key_is_open,
     ~_is_ended("sid", "key_id"),
 )
 _key = sa.select(client_keys.c.expires_at).where(client_keys.c.id == sa.bindparam("key_id"))

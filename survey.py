@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from database import Database
-from store import REGISTRY
+from store import REGISTRY, key_is_open
 from tables import client_keys, clients, revoked_jtis
 
 TIME = {
@@ -28,10 +28,6 @@ async def try_to_write(database: Database) -> None:
     await database.fetch_all(CHANGE_NOTHING)
 
 
-_is_open = sa.and_(
-    client_keys.c.revoked_at.is_(None),
-    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
-)
 _keyed = (
     sa.select(
         clients.c.name,
@@ -40,7 +36,9 @@ _keyed = (
         sa.func.min(client_keys.c.created_at).label("oldest"),
     )
     .select_from(
-        clients.outerjoin(client_keys, sa.and_(client_keys.c.client_id == clients.c.id, _is_open))
+        clients.outerjoin(
+            client_keys, sa.and_(client_keys.c.client_id == clients.c.id, key_is_open)
+        )
     )
     .group_by(clients.c.id, clients.c.name, clients.c.disabled_at)
     .subquery()

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.serving import ROOT, clean_environ, free_port
+from tests.serving import ROOT, clean_environ, end, free_port
 
 START_SECONDS = 90
 CORES = sorted(os.sched_getaffinity(0))
@@ -99,12 +98,7 @@ def run(
                 time.sleep(0.005)
             yield Service(process.pid, port, time.monotonic() - began)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, seconds=30)
 
 
 def _is_ready(port: int, path: str) -> bool:

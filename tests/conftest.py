@@ -76,6 +76,17 @@ def postgres() -> Iterator[Postgres]:
         yield postgres
 
 
+ENGINES = ["sqlite", "postgresql"]
+
+
+def new_url(request: pytest.FixtureRequest, engine: str, file: Path) -> str:
+    """Of a database without tables, or of a file that is not there."""
+    if engine == "sqlite":
+        return f"sqlite:///{file}"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
+
+
 @pytest.fixture
 def database_url(database_file: Path) -> str:
     return f"sqlite:///{database_file}"

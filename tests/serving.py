@@ -82,12 +82,17 @@ def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Ser
             served.wait_for_starts(int(environ.get("WORKERS", "1")))
             yield served
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, seconds=20)
+
+
+def end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Ask it to stop, and end it if it does not within so many seconds."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def clean_environ() -> dict[str, str]:

@@ -22,8 +22,7 @@ from manage import cli
 from settings import Settings
 from signing_keys import SigningKey, from_jwk, new_jwk
 from tables import SCHEMA_REVISION
-from tests.conftest import SECRET, Registered
-from tests.postgres import Postgres
+from tests.conftest import ENGINES, SECRET, Registered, new_url
 from tests.serving import ROOT, clean_environ
 
 WORKS = {
@@ -55,12 +54,9 @@ UNREACHABLE = "sqlite:////dev/null/auth.db"
 Manage = Callable[..., Result]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{database_file}"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.new_database()
+    return new_url(request, request.param, database_file)
 
 
 @pytest.fixture

@@ -27,12 +27,11 @@ from server_lock import server_lock
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import NOW, SECRET, Register
+from tests.conftest import ENGINES, NOW, SECRET, Register, new_url
 from tests.postgres import Postgres
 from tests.serving import ROOT, clean_environ, serve
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
-ENGINES = ["sqlite", "postgresql"]
 ENDED = 2 * BATCH + 7
 
 
@@ -44,13 +43,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(params=ENGINES)
 def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return new_url(request, request.param, tmp_path / "target.db")
-
-
-def new_url(request: pytest.FixtureRequest, engine: str, file: Path) -> str:
-    if engine == "sqlite":
-        return f"sqlite:///{file}"
-    url: str = request.getfixturevalue("postgres").new_database()
-    return url
 
 
 @pytest.fixture

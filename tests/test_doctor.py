@@ -23,8 +23,7 @@ from doctor import Check
 from doctor_database import DAY_SECONDS, OLD_DAYS, look_at_database
 from manage import cli
 from settings import Settings
-from tests.conftest import NOW, SECRET, Clock
-from tests.postgres import Postgres
+from tests.conftest import ENGINES, NOW, SECRET, Clock, new_url
 from tests.serving import serve
 
 CHECKS = [
@@ -50,12 +49,9 @@ CHECKS = [
 OF_FILES = {"disk", "integrity"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{database_file}"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.new_database()
+    return new_url(request, request.param, database_file)
 
 
 @pytest.fixture

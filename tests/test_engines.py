@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from schema import SchemaError
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import NOW, Clock, Register, Registered
+from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url
 from tests.postgres import Postgres
 from tests.test_logout import assert_alive, log_out
 from tests.test_refresh_token import assert_not_refreshed, assert_session_is_over, refresh
@@ -34,12 +35,9 @@ Login = Callable[[], dict[str, Any]]
 WEEK = 604_800
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{request.getfixturevalue('database_file')}"
-    url: str = request.getfixturevalue("postgres").new_database()
-    return url
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
+    return new_url(request, request.param, database_file)
 
 
 @pytest.fixture(params=[0, 0.1], ids=["asks the database", "judges from its copy"])

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,19 +22,16 @@ from key_revoking import CHUNK_BYTES
 from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import SECRET, Clock, Register, Registered
+from tests.conftest import ENGINES, SECRET, Clock, Register, Registered, new_url
 from tests.test_refresh_token import assert_not_refreshed, refresh
 
 DAY = 86_400
 Manage = Callable[..., Result]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{request.getfixturevalue('database_file')}"
-    url: str = request.getfixturevalue("postgres").new_database()
-    return url
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
+    return new_url(request, request.param, database_file)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from errors import TemporarilyUnavailable
 from key_uses import KeyUses
 from settings import Settings
 from tests.checks import assert_answer
-from tests.conftest import NOW, Clock, Register, Registered
+from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url
 from tests.faults.services import serve_file
 from tests.test_refresh_token import refresh
 
@@ -28,12 +28,9 @@ Login = Callable[[], dict[str, str]]
 AT = int(NOW)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{request.getfixturevalue('database_file')}"
-    url: str = request.getfixturevalue("postgres").new_database()
-    return url
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
+    return new_url(request, request.param, database_file)
 
 
 def on(url: str, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
