@@ -4,10 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from hmac import compare_digest
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from joserfc.errors import JoseError
+from joserfc.jwa import HMACAlgorithm
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 from joserfc.jws import JWSRegistry
 
@@ -77,9 +81,27 @@ class SigningKey:
         return base64url.encode(orjson.dumps({"alg": self.alg, "typ": typ, "kid": self.kid}))
 
 
+class PreparedHS256(HMACAlgorithm):
+    """joserfc's HS256 with its one key prepared once, and copied for each signature: a third of
+    the price."""
+
+    def __init__(self, key: OctKey) -> None:
+        super().__init__(256)
+        self._prepared = HMAC(key.get_op_key("sign"), SHA256())
+
+    def sign(self, msg: bytes, key: OctKey) -> bytes:
+        mac = self._prepared.copy()
+        mac.update(msg)
+        return mac.finalize()
+
+    def verify(self, msg: bytes, sig: bytes, key: OctKey) -> bool:
+        return compare_digest(sig, self.sign(msg, key))
+
+
 def from_secret(secret: str) -> SigningKey:
     """HS256. It is older than any key of a file, and is never published."""
-    key, hs256 = OctKey.import_key(secret), JWSRegistry.algorithms["HS256"]
+    key = OctKey.import_key(secret)
+    hs256 = PreparedHS256(key)
     kid = key.thumbprint()[:KID_LENGTH]
     return SigningKey(kid, "HS256", partial(hs256.sign, key=key), partial(hs256.verify, key=key))
 

@@ -23,6 +23,7 @@ with an RSA key of 4096 bits."""
 MAX_REMEMBERED = 10_000
 """How many access tokens each worker keeps, at 1.2 KB or so with their claims."""
 
+_NAMES = ("iss", "aud", *Claims._fields)
 _TYPES = [(str, str, str, str, str, number, int, int) for number in (int, float)]
 _LATEST = 2**53
 """Times up to here are numbers that JSON and both databases hold exactly."""
@@ -112,27 +113,29 @@ class Tokens:
                 raise InvalidToken("unknown header")
             if not key.verify(signing_input, base64url.decode(signature)):
                 raise InvalidToken("bad signature")
-            claims = _claims(orjson.loads(base64url.decode(payload)))
+            return self._claims(base64url.decode(payload))
         except ValueError as error:
             raise InvalidToken("not a token") from error
-        # Not in another order, not twice, not with a space: to the letter as we write it.
-        if self._payload(claims) != payload:
+
+    def _claims(self, payload: bytes) -> Claims:
+        content = orjson.loads(payload)
+        if not isinstance(content, dict) or tuple(content) != _NAMES:
+            raise InvalidToken("claims that we do not issue")
+        issuer, audience, *values = content.values()
+        if issuer != self._issuer or audience != self._audience:
+            raise InvalidToken("not issued here, or for others")
+        claims = Claims(*values)
+        if (
+            tuple(map(type, claims)) not in _TYPES  # to which a bool is no int
+            or not 0 <= claims.iat < claims.exp < _LATEST
+            or not 0 <= claims.epoch < _LATEST
+        ):
+            raise InvalidToken("values that we do not issue")
+        # No name twice, no space, no escape: to the letter as we write it.
+        if orjson.dumps(content) != payload:
             raise InvalidToken("not as we write it")
         return claims
 
     def _payload(self, claims: Claims) -> bytes:
         content = {"iss": self._issuer, "aud": self._audience, **claims._asdict()}
         return base64url.encode(orjson.dumps(content))
-
-
-def _claims(content: object) -> Claims:
-    """Claims of the right types; the caller sees to their names and order, `iss` and `aud`."""
-    if isinstance(content, dict) and len(content) == len(Claims._fields) + 2:
-        claims = Claims(*list(content.values())[2:])
-        if (
-            tuple(map(type, claims)) in _TYPES  # to which a bool is no int
-            and 0 <= claims.iat < claims.exp < _LATEST
-            and 0 <= claims.epoch < _LATEST
-        ):
-            return claims
-    raise InvalidToken("claims that we do not issue")
