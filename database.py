@@ -32,6 +32,8 @@ class Database(databases.Database):
         "postgresql": "postgres_backend:PostgresBackend",
     }
 
+    _backend: sqlite_backend.SQLiteBackend | postgres_backend.PostgresBackend
+
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self._is_reachable = True
@@ -78,10 +80,12 @@ class Database(databases.Database):
         try:
             if isinstance(query, str):
                 rows = await super().fetch_all(query, values)
-            elif self._connection is not None:  # in a transaction
+            elif self._connection_map and self._connection is not None:  # in a transaction
                 rows = await super().fetch_all(_bind(query, values))
             else:
-                rows = await self._ask_alone(_bind(query, values))
+                # Without the library's records of who has which connection: they cost as much as
+                # all the rest.
+                rows = await self._backend.fetch(Bound(query, values or {}))
         except FAULTS as fault:
             if self._is_reachable:
                 logger.error("database_unreachable fault=%s", type(fault).__name__)
@@ -91,17 +95,6 @@ class Database(databases.Database):
             logger.info("database_reachable")
         self._is_reachable = True
         return rows
-
-    async def _ask_alone(self, bound: ClauseElement) -> list[Record]:
-        """Outside of a transaction, without the library's records of who has which connection:
-        they cost as much as all the rest."""
-        connection = self._backend.connection()
-        await connection.acquire()
-        try:
-            rows: list[Record] = await connection.fetch_all(bound)
-            return rows
-        finally:
-            await connection.release()
 
 
 def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:

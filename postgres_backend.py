@@ -7,6 +7,7 @@ import asyncpg
 from databases import DatabaseURL
 from databases.backends.postgres import PostgresBackend as LibraryBackend
 from databases.backends.postgres import PostgresConnection as LibraryConnection
+from databases.interfaces import Record
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
@@ -43,6 +44,16 @@ class PostgresBackend(LibraryBackend):
 
     def connection(self) -> "PostgresConnection":
         return PostgresConnection(self, self._dialect)
+
+    async def fetch(self, query: Bound) -> list[Record]:
+        """Outside of a transaction."""
+        connection = self.connection()
+        await connection.acquire()
+        try:
+            rows: list[Record] = await connection.fetch_all(query)  # type: ignore[arg-type]
+            return rows  # the library passes a `Bound` through untouched
+        finally:
+            await connection.release()
 
     @property
     def pool(self) -> Any:

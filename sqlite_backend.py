@@ -45,7 +45,8 @@ class SQLiteBackend(DatabaseBackend):
         async with AsyncExitStack() as stack:
             self._file = _identity(self._path)
             self._readers = asyncio.LifoQueue()
-            self.writer = await stack.enter_async_context(Writer(uri, self._busy_seconds))
+            writer = Writer(uri, self._busy_seconds, self._check_file)
+            self.writer = await stack.enter_async_context(writer)
             for _ in range(READERS):
                 reader = aiosqlite.connect(
                     uri, uri=True, timeout=self._busy_seconds, isolation_level=None
@@ -68,17 +69,24 @@ class SQLiteBackend(DatabaseBackend):
         statement, arguments = self._compiler.compile(query)
         return Query(statement.sql, arguments, statement.is_read)
 
+    async def fetch(self, query: ClauseElement | Bound) -> list[Any]:
+        """Outside of a transaction. Raises `OSError` and what the `sqlite3` module raises."""
+        return [self.record(row) for row in await self.ask(self.compile(query))]
+
     async def ask(self, query: Query) -> Rows:
-        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
-        if _identity(self._path) != self._file:
-            raise OSError("the database file was replaced")
         if not query.is_read:
             return await self.writer.write(query)
+        self._check_file()
         reader = await self._readers.get()
         try:
             return list(await reader.execute_fetchall(query.sql, query.arguments))
         finally:
             self._readers.put_nowait(reader)
+
+    def _check_file(self) -> None:
+        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
+        if _identity(self._path) != self._file:
+            raise OSError("the database file was replaced")
 
 
 class SQLiteConnection(ConnectionBackend):
@@ -93,9 +101,10 @@ class SQLiteConnection(ConnectionBackend):
     async def release(self) -> None: ...
 
     async def fetch_all(self, query: ClauseElement) -> list[Any]:
-        compiled = self._backend.compile(query)
-        ask = self._backend.writer.write_alone if self.in_transaction else self._backend.ask
-        return [self._backend.record(row) for row in await ask(compiled)]
+        if not self.in_transaction:
+            return await self._backend.fetch(query)
+        rows = await self._backend.writer.write_alone(self._backend.compile(query))
+        return [self._backend.record(row) for row in rows]
 
     async def fetch_one(self, query: ClauseElement) -> Any:
         return next(iter(await self.fetch_all(query)), None)

@@ -9,8 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
@@ -22,8 +21,7 @@ T = TypeVar("T")
 Rows = list[sqlite3.Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What SQLite is asked."""
 
     sql: str
@@ -32,11 +30,13 @@ class Query:
 
 
 class Writer:
-    """Opens `uri` as an async context. Raises what the `sqlite3` module raises."""
+    """Opens `uri` as an async context. Raises what the `sqlite3` module raises, and what `check`
+    does: it is called before each transaction."""
 
-    def __init__(self, uri: str, busy_seconds: float) -> None:
+    def __init__(self, uri: str, busy_seconds: float, check: Callable[[], None]) -> None:
         self._uri = uri
         self._busy_seconds = busy_seconds
+        self._check = check
         self._thread = ThreadPoolExecutor(1, "sqlite-writer")
         self._waiting: list[tuple[Query, asyncio.Future[Rows]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,9 +70,8 @@ class Writer:
         async with self._turn:
             batch, self._waiting = self._waiting, []
             try:
-                outcomes = await self._run(
-                    _commit_together, self._connection, [query for query, _ in batch]
-                )
+                queries = [query for query, _ in batch]
+                outcomes = await self._run(self._commit_together, queries)
             except RuntimeError:  # the thread was ended
                 outcomes = [sqlite3.ProgrammingError("closed") for _ in batch]
         for (_, done), outcome in zip(batch, outcomes, strict=True):
@@ -111,6 +110,18 @@ class Writer:
         rolled_back = self._thread.submit(self._connection.rollback)
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
+    def _commit_together(self, queries: list[Query]) -> list[Rows | Exception]:
+        """One transaction. A query that fails by itself does not fail its neighbours."""
+        try:
+            self._check()
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_attempt(self._connection, query) for query in queries]
+            self._connection.execute("COMMIT")
+        except Exception as fault:  # whatever it is, each caller must be told
+            self._connection.rollback()
+            return [fault for _ in queries]
+        return outcomes
+
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
@@ -129,20 +140,6 @@ def _open(uri: str, busy_seconds: float) -> sqlite3.Connection:
 
 def _execute(connection: sqlite3.Connection, query: Query) -> Rows:
     return connection.execute(query.sql, query.arguments).fetchall()
-
-
-def _commit_together(
-    connection: sqlite3.Connection, queries: list[Query]
-) -> list[Rows | Exception]:
-    """One transaction. A query that fails by itself does not fail its neighbours."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_attempt(connection, query) for query in queries]
-        connection.execute("COMMIT")
-    except Exception as fault:  # whatever it is, each caller must be told
-        connection.rollback()
-        return [fault for _ in queries]
-    return outcomes
 
 
 def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | Exception:

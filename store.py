@@ -124,7 +124,7 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Record |
 
 
 _end = insert(revoked_jtis).from_select(_row_columns, _row(NextCommit()).where(sa.true()))
-END = _end.on_conflict_do_nothing().returning(revoked_jtis.c.jti)
+END = _end.on_conflict_do_nothing()
 
 
 async def end_session(
