@@ -52,10 +52,12 @@ def narrowed(login: Row, asked: str) -> str:
     Raises `InvalidScope`.
     """
     granted: str = login["scopes"]
+    if not asked:
+        return granted
     try:
         scopes = read_scopes(asked)
     except ValueError:
         scopes = [""]  # which nobody is granted
     if not is_within(scopes, granted):
         raise InvalidScope("more than granted", client=login["id"], key_id=login["key_id"])
-    return " ".join(scopes) if scopes else granted
+    return " ".join(scopes)

@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import takewhile
 
 from databases.interfaces import Record
@@ -25,9 +26,8 @@ TIMER_SECONDS = 0.005
 """By how much a timer may be early."""
 
 
-def steady_clock() -> float:
-    """Seconds that go on in a suspended machine, where the system can count them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+steady_clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that go on in a suspended machine, where the system can count them."""
 
 
 class Revocations:
