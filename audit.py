@@ -4,6 +4,9 @@ import itertools
 import logging
 import re
 import secrets
+import threading
+import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -49,9 +52,39 @@ def origin() -> dict[str, str]:
 
 def record(event: str, **details: str | None) -> None:
     """Write a line. `details` never hold a key, a token or a digest."""
-    line = {"name": logger.name, "levelno": logging.INFO, "levelname": "INFO", "msg": event}
-    # Without a search for the caller, which takes longer than all the rest.
-    logger.handle(logging.makeLogRecord(line | {"details": origin() | details}))
+    logger.handle(Event(event, {**origin(), **details}))
+
+
+_BLANK = {"name": logger.name, "levelno": logging.INFO, "levelname": "INFO"}
+_BLANK = vars(logging.makeLogRecord(_BLANK))
+
+
+class Event(logging.LogRecord):
+    """A record that is not asked who made it, which would take longer than all the rest."""
+
+    def __init__(self, event: str, details: Mapping[str, object]) -> None:
+        now = time.time()
+        self.__dict__.update(_BLANK, msg=event, details=details, created=now, msecs=now % 1 * 1000)
+
+
+class LineHandler(logging.Handler):
+    """Writes each line at once, in one step where the library's own takes nine."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._stream = stream
+        self._format = formatter.format
+        self._turn = threading.Lock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        try:
+            line = self._format(record)
+            with self._turn:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+        except Exception:  # nobody reads any more, which is no fault of the request's
+            self.handleError(record)
+        return True
 
 
 class JSONFormatter(logging.Formatter):
@@ -83,9 +116,9 @@ class PlainFormatter(logging.Formatter):
 
 def configure_logging(level: str, stream: TextIO) -> None:
     """Plain lines at a terminal, else JSON; and the audit trail whatever the level."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(PlainFormatter() if stream.isatty() else JSONFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    formatter = PlainFormatter() if stream.isatty() else JSONFormatter()
+    handlers = [LineHandler(stream, formatter)]
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     logger.setLevel(logging.INFO)
     # What no line of ours tells need not be found out for each (Logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -4,12 +4,13 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from audit import JSONFormatter, PlainFormatter
+from audit import JSONFormatter, LineHandler, PlainFormatter
 from client_keys import digest_of
 from tests import forge
 from tests.checks import bearer
@@ -170,3 +171,13 @@ def test_a_traceback_stays_in_its_line() -> None:
     line = JSONFormatter().format(record)
     assert "\n" not in line
     assert "RuntimeError: a\nb" in json.loads(line)["traceback"]
+
+
+def test_that_nobody_reads_the_lines_is_no_fault_of_a_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = StringIO()
+    stream.close()
+    record = logging.makeLogRecord({"msg": "login", "levelname": "INFO"})
+    assert LineHandler(stream, JSONFormatter()).handle(record)
+    assert "I/O operation on closed file" in capsys.readouterr().err
