@@ -1,4 +1,4 @@
-"""The table of contents: routes, error answers, and how the parts are put together."""
+"""The table of contents: routes, and how the parts are put together."""
 
 import asyncio
 import gc
@@ -7,21 +7,19 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import Request
 from starlette.routing import Route
+from starlette.types import Lifespan
 
 import audit
 import development
-import errors
 import handlers
 import schema
 import server
+from answers import answering, exception_handlers
 from auth_backend import BearerBackend
 from background import attempt, repeat
 from database import Database
@@ -30,7 +28,6 @@ from key_file import WatchedKeys, schedule_of
 from key_schedule import CHECK_SECONDS
 from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
-from payloads import Answer
 from purging import purge
 from revocations import Revocations
 from server_lock import server_lock
@@ -40,42 +37,21 @@ from tokens import Tokens
 
 PURGE_SECONDS = 60.0
 
+# They are matched in this order.
 routes = [
-    Route("/login", handlers.login, methods=["POST"]),
     Route("/secure-data", handlers.secure_data),
     Route("/me", handlers.me),
+    Route("/login", handlers.login, methods=["POST"]),
     Route("/refresh-token", handlers.refresh_token, methods=["POST"]),
     Route("/logout", handlers.logout, methods=["POST"]),
     Route("/.well-known/jwks.json", handlers.jwks),
     Route("/healthz", handlers.healthz),
     Route("/readyz", handlers.readyz),
 ]
-for route in routes:  # `$`, which Starlette writes, lets a final newline pass
+for route in routes:
+    route.app = answering(route.endpoint)
+    # `$`, which Starlette writes, lets a final newline pass
     route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
-
-
-async def answer_refusal(request: Request, refusal: errors.Refusal) -> Answer:
-    if refusal.event:
-        audit.record(refusal.event, reason=str(refusal), **refusal.details)
-    return Answer(errors.error_body(refusal), refusal.status, refusal.headers)
-
-
-async def answer_http_exception(request: Request, exception: HTTPException) -> Answer:
-    """Starlette's own refusals. They keep their headers: a 405 says what it would `Allow`."""
-    refusal = errors.MethodNotAllowed() if exception.status_code == 405 else errors.NotFound()
-    return Answer(errors.error_body(refusal), refusal.status, exception.headers)
-
-
-async def answer_fault(request: Request, fault: Exception) -> Answer:
-    """Starlette raises the fault again after this, and uvicorn logs it."""
-    return await answer_refusal(request, errors.ServerError())
-
-
-exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler of a narrower class
-    errors.Refusal: answer_refusal,
-    HTTPException: answer_http_exception,
-    Exception: answer_fault,
-}
 
 
 def create_app(
@@ -117,11 +93,15 @@ def create_app(
                 "signing_keys": signing_keys,
             }
 
+    return assemble(BearerBackend(tokens, revocations), lifespan)
+
+
+def assemble(backend: BearerBackend, lifespan: Lifespan[Starlette]) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
             Middleware(audit.OriginMiddleware),
-            Middleware(AuthenticationMiddleware, backend=BearerBackend(tokens, revocations)),
+            Middleware(AuthenticationMiddleware, backend=backend),
         ],
         exception_handlers=exception_handlers,
         lifespan=lifespan,

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from headers import values_of
+
 logger = logging.getLogger("auth.audit")
 
 _SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
@@ -39,7 +41,7 @@ class OriginMiddleware:
 
 
 def _request_id(scope: Scope) -> str:
-    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    given = values_of(b"x-request-id", scope["headers"])
     if len(given) == 1 and _SANE_ID.fullmatch(given[0]):
         return str(given[0], "ascii")
     return f"{_PROCESS}-{next(_requests):x}"

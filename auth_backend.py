@@ -4,7 +4,7 @@ The middleware runs on every path, and a client with a stale header must still r
 the backend only notes why a caller is nobody, and `@authenticated` refuses for that reason.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -12,13 +12,13 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend, Bas
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from answers import Handler, refuse
 from claims import Claims
 from errors import InsufficientScope, InvalidRequest, InvalidToken, MissingToken, Refusal
+from headers import Headers, values_of
 from revocations import Revocations
 from scopes import is_within, read_scopes
 from tokens import ACCESS, Tokens
-
-Handler = Callable[[Request[Any]], Awaitable[Response]]
 
 
 class Client(BaseUser):
@@ -59,6 +59,9 @@ class Stranger(BaseUser):
         return ""
 
 
+_NOBODY = AuthCredentials(), Stranger(MissingToken())
+
+
 class BearerBackend(AuthenticationBackend):
     def __init__(self, tokens: Tokens, revocations: Revocations) -> None:
         self._tokens = tokens
@@ -67,6 +70,8 @@ class BearerBackend(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
         try:
             token = extract_bearer(conn.scope["headers"])
+            if token is None:
+                return _NOBODY
             claims = self._tokens.verify(ACCESS, token)
             if await self._revocations.is_ended(claims):
                 raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
@@ -77,19 +82,15 @@ class BearerBackend(AuthenticationBackend):
         return AuthCredentials(claims.scope.split()), Client(claims)
 
 
-def extract_bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1).
-
-    Raises `MissingToken` if there is none, a header of another scheme included, and
-    `InvalidRequest` if there are several.
+def extract_bearer(headers: Headers) -> str | None:
+    """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1), if there is one: a
+    header of another scheme is none. Raises `InvalidRequest` if there are several headers.
     """
-    values = [value for name, value in headers if name == b"authorization"]
+    values = values_of(b"authorization", headers)
     if len(values) > 1:
         raise InvalidRequest("several Authorization headers")
     scheme, _, token = b"".join(values).decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer":
-        raise MissingToken
-    return token.strip(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None
 
 
 def authenticated(handler: Handler) -> Handler:
@@ -98,7 +99,7 @@ def authenticated(handler: Handler) -> Handler:
     @wraps(handler)
     async def guarded(request: Request[Any]) -> Response:
         if isinstance(request.user, Stranger):
-            raise request.user.refusal
+            return refuse(request, request.user.refusal)
         return await handler(request)
 
     return guarded

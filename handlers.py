@@ -9,13 +9,14 @@ from starlette.requests import Request
 import audit
 import registry
 import store
+from answers import Answer
 from auth_backend import authenticated, extract_bearer
 from database import Database
 from errors import InvalidRequest, InvalidToken, MissingToken, NotFound
 from guessing import FailedLogins
 from key_file import WatchedKeys
 from lookups import Lookups
-from payloads import Answer, read_payload
+from payloads import read_payload
 from schemas import LOGIN, LOGOUT, REFRESH
 from sessions import Sessions
 
@@ -32,8 +33,9 @@ class State(TypedDict):
 
 async def login(request: Request[State]) -> Answer:
     payload = await read_payload(request, LOGIN)
-    log_in = partial(request.state["sessions"].log_in, payload["client_key"], payload["scope"])
-    return Answer(await request.state["failed_logins"].guard(audit.origin()["address"], log_in))
+    state = request.state
+    log_in = partial(state["sessions"].log_in, payload["client_key"], payload["scope"])
+    return Answer(await state["failed_logins"].guard(audit.origin()["address"], log_in))
 
 
 async def refresh_token(request: Request[State]) -> Answer:
@@ -51,15 +53,13 @@ async def logout(request: Request[State]) -> Answer:
 
 def _token_to_end(request: Request[State], in_body: str | None) -> str:
     """RFC 6750, 2: a client sends its token in one way only."""
-    try:
-        in_header = extract_bearer(request.scope["headers"])
-    except MissingToken:
-        if in_body is None:
-            raise
-        return in_body
-    if in_body is not None:
+    in_header = extract_bearer(request.scope["headers"])
+    if in_header is not None and in_body is not None:
         raise InvalidRequest("a token in the header and in the body")
-    return in_header
+    token = in_body if in_header is None else in_header
+    if token is None:
+        raise MissingToken
+    return token
 
 
 @authenticated

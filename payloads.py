@@ -1,86 +1,64 @@
-"""Reads a request's payload in any of three encodings, and writes answers: always JSON."""
+"""Reads a request's payload, in any of three encodings."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import Request
 
-from audit import origin
 from errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from headers import values_of
+from schemas import Payload
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_FIELDS = 20
 
 
-_HEADERS = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-)
-
-
-class Answer(Response):
-    """JSON that no cache keeps (RFC 6749, 5.1) and no browser takes for anything else."""
-
-    def render(self, content: object) -> bytes:
-        return orjson.dumps(content)
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.raw_headers = [
-            (b"content-length", b"%d" % len(self.body)),
-            *_HEADERS,
-            (b"x-request-id", origin().get("request_id", "").encode()),
-        ]
-        for name, value in (headers or {}).items():
-            self.raw_headers.append((name.lower().encode(), value.encode()))
-
-
-async def read_payload(request: Request[Any], schema: Schema) -> dict[str, Any]:
-    """Load the body through `schema`; no body is an empty payload.
+async def read_payload(request: Request[Any], schema: Payload) -> dict[str, Any]:
+    """Read the body through `schema`; no body is an empty payload.
 
     Raises `InvalidRequest`, `ContentTooLarge` or `UnsupportedMediaType`.
     """
     body = await _read_body(request)
-    payload = await _parse(request.headers, body) if body else {}
+    payload = await _parse(request, body) if body else {}
     if not isinstance(payload, dict):
         raise InvalidRequest("not an object")
     try:
-        fields: dict[str, Any] = schema.load(payload)
+        return schema.read(payload)
     except ValidationError as error:
         raise InvalidRequest("wrong fields", error.messages_dict) from None
-    return fields
 
 
 async def _read_body(request: Request[Any]) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise ContentTooLarge
-    except ClientDisconnect:  # nobody reads the answer, but it is no fault of ours
-        raise InvalidRequest("a body that breaks off") from None
-    return bytes(body)
+    body, is_whole = b"", False
+    while not is_whole:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":  # nobody reads the answer, but it is no fault
+            raise InvalidRequest("a body that breaks off")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise ContentTooLarge
+        is_whole = not message.get("more_body")
+    return body
 
 
-async def _parse(headers: Headers, body: bytes) -> object:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    match media_type:
+async def _parse(request: Request[Any], body: bytes) -> object:
+    values = values_of(b"content-type", request.scope["headers"])
+    content_type = b"".join(values[:1]).decode("latin-1")
+    match content_type.partition(";")[0].strip().lower():
         case "application/json":
             return _parse_json(body)
         case "application/x-www-form-urlencoded":
             limits = {"max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
-            return await _parse_form(FormParser(headers, _once(body), **limits).parse)
+            return await _parse_form(FormParser(request.headers, _once(body), **limits).parse)
         case "multipart/form-data":
-            return await _parse_multipart(headers["content-type"], body)
+            return await _parse_multipart(content_type, body)
     raise UnsupportedMediaType
 
 
@@ -89,7 +67,7 @@ def _parse_json(body: bytes) -> object:
         # The standard library's parser takes NaN, UTF-16 and lone surrogates; orjson takes a name
         # twice, which two readers of one message may read in two ways.
         orjson.loads(body)
-        return _decoder.decode(body.decode())
+        return _decoder.raw_decode(body.decode().lstrip())[0]
     except (ValueError, RecursionError):
         raise InvalidRequest("not JSON") from None
 

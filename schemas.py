@@ -1,6 +1,8 @@
 """The shapes of what a client sends. Unknown fields are ignored, and never repeated."""
 
-from marshmallow import EXCLUDE, Schema, fields
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing
 
 
 class Payload(Schema):
@@ -8,6 +10,16 @@ class Payload(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+    def read(self, sent: dict[str, Any]) -> dict[str, Any]:
+        """As `load`, whose way to the fields takes longer than all of them. Raises what it does."""
+        try:
+            return {
+                name: field.deserialize(sent.get(name, missing), name, sent)
+                for name, field in self.load_fields.items()
+            }
+        except ValidationError:
+            return dict(self.load(sent))  # raises for every field that is wrong, not for the first
 
 
 class LoginPayload(Payload):

@@ -49,19 +49,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logins": "client_keys database errors lookups scopes store",
         "sessions": "audit claims database errors key_uses logins lookups store tokens",
         # HTTP
-        "audit": "",
+        "headers": "",
+        "audit": "headers",
+        "answers": "audit errors",
         "guessing": "errors",
         "http_protocol": "errors payloads",
-        "payloads": "audit errors",
-        "auth_backend": "claims errors revocations scopes tokens",
-        "handlers": "audit auth_backend database errors guessing key_file lookups payloads "
+        "payloads": "errors headers schemas",
+        "auth_backend": "answers claims errors headers revocations scopes tokens",
+        "handlers": "answers audit auth_backend database errors guessing key_file lookups payloads "
         "registry schemas sessions store",
         # what is run
         "development": "client_keys database registry settings",
         "server": "audit database development errors http_protocol key_file schema server_lock "
         "settings",
-        "app": "audit auth_backend background database development errors guessing handlers "
-        "key_file key_schedule key_uses lookups payloads purging revocations schema server "
+        "app": "answers audit auth_backend background database development guessing handlers "
+        "key_file key_schedule key_uses lookups purging revocations schema server "
         "server_lock sessions settings tokens",
         "commands": "database errors registry revocations schema settings",
         "client_commands": "audit client_keys commands database registry scopes settings",
@@ -91,7 +93,7 @@ ONLY_IN = {
     "uvicorn": {"http_protocol", "server"},
     "limits": {"guessing", "settings"},
     "marshmallow": {"payloads", "schemas", "settings"},
-    "starlette": {"app", "audit", "auth_backend", "handlers", "payloads"},
+    "starlette": {"answers", "app", "audit", "auth_backend", "handlers", "payloads"},
     "sqlalchemy": {
         "commit_order",
         "copying",  # its statements are made of the tables, whatever columns these have

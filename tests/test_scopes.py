@@ -12,13 +12,13 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import registry
+from answers import Answer
 from app import create_app
 from auth_backend import requires_scope
 from client_keys import new_client_id, new_client_key
 from database import Database
 from handlers import State
 from manage import cli
-from payloads import Answer
 from scopes import MAX_LENGTH, read_scopes
 from settings import Settings
 from tests import forge

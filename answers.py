@@ -1,0 +1,82 @@
+"""Writes answers: always JSON, and a refusal is one of them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import audit
+from errors import MethodNotAllowed, NotFound, Refusal, ServerError, error_body
+
+Handler = Callable[[Request[Any]], Awaitable[Response]]
+
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Answer(Response):
+    """JSON that no cache keeps (RFC 6749, 5.1) and no browser takes for anything else."""
+
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content)
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            *_HEADERS,
+            (b"x-request-id", audit.origin().get("request_id", "").encode()),
+        ]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode(), value.encode()))
+
+
+def refuse(request: Request[Any], refusal: Refusal) -> Answer:
+    """The answer to who is refused. It goes into the audit trail if it belongs there."""
+    if refusal.event:
+        audit.record(refusal.event, reason=str(refusal), **refusal.details)
+    return Answer(error_body(refusal), refusal.status, refusal.headers)
+
+
+def answering(handler: Handler) -> ASGIApp:
+    """What a route calls. Starlette's own looks for the handler of whatever is raised, in a second
+    layer around each request; here a `Refusal` is an answer, and the rest passes through."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request[Any](scope, receive, send)
+        try:
+            response = await handler(request)
+        except Refusal as refusal:
+            response = refuse(request, refusal)
+        await response(scope, receive, send)
+
+    return answer
+
+
+async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
+    """Of a handler that came into the app by another way than `routes`."""
+    return refuse(request, refusal)
+
+
+async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Answer:
+    """Starlette's own refusals. They keep their headers: a 405 says what it would `Allow`."""
+    refusal = MethodNotAllowed() if exception.status_code == 405 else NotFound()
+    return Answer(error_body(refusal), refusal.status, exception.headers)
+
+
+async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
+    """Starlette raises the fault again after this, and uvicorn logs it."""
+    return refuse(request, ServerError())
+
+
+exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler of a narrower class
+    Refusal: answer_refusal,
+    HTTPException: answer_http_exception,
+    Exception: answer_fault,
+}
