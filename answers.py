@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import audit
 from errors import MethodNotAllowed, NotFound, Refusal, ServerError, error_body
+from refusals import Refusals
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
 
@@ -40,7 +41,8 @@ class Answer(Response):
 def refuse(request: Request[Any], refusal: Refusal) -> Answer:
     """The answer to who is refused. It goes into the audit trail if it belongs there."""
     if refusal.event:
-        audit.record(refusal.event, reason=str(refusal), **refusal.details)
+        refusals: Refusals = request.scope["state"]["refusals"]
+        refusals.record(refusal.event, str(refusal), **refusal.details)
     return Answer(error_body(refusal), refusal.status, refusal.headers)
 
 

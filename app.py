@@ -29,6 +29,7 @@ from key_schedule import CHECK_SECONDS
 from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
 from purging import purge
+from refusals import Refusals
 from revocations import Revocations
 from server_lock import server_lock
 from sessions import Sessions
@@ -65,6 +66,7 @@ def create_app(
     signing_keys = create_signing_keys(settings, tokens, clock)
     revocations = create_revocations(settings, database, clock)
     failed_logins = create_failed_logins(settings)
+    refusals = Refusals()
     lookups = Lookups(revocations)
     key_uses = KeyUses(database)
     sessions = Sessions(database, tokens, lookups, key_uses, settings.refresh_grace_seconds, clock)
@@ -78,10 +80,12 @@ def create_app(
             await schema.check(database)
             await revocations.load()
             stack.push_async_callback(attempt, key_uses.write)
+            stack.push_async_callback(refusals.tell)
             for action, seconds in (
                 (revocations.poll, settings.revocation_poll_seconds),
                 (lambda: purge(database, clock(), settings.leeway_seconds), PURGE_SECONDS),
                 (key_uses.write, WRITE_SECONDS),
+                (refusals.tell, 1.0),
                 *watch(signing_keys),
             ):
                 stack.callback(asyncio.create_task(repeat(action, seconds)).cancel)
@@ -89,6 +93,7 @@ def create_app(
                 "database": database,
                 "sessions": sessions,
                 "failed_logins": failed_logins,
+                "refusals": refusals,
                 "lookups": lookups,
                 "signing_keys": signing_keys,
             }

@@ -54,7 +54,12 @@ def origin() -> dict[str, str]:
 
 def record(event: str, **details: str | None) -> None:
     """Write a line. `details` never hold a key, a token or a digest."""
-    logger.handle(Event(event, {**origin(), **details}))
+    tell(event, {**origin(), **details})
+
+
+def tell(event: str, details: Mapping[str, object]) -> None:
+    """Write a line that belongs to no request, or to several."""
+    logger.handle(Event(event, details))
 
 
 _BLANK = {"name": logger.name, "levelno": logging.INFO, "levelname": "INFO"}

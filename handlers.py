@@ -17,6 +17,7 @@ from guessing import FailedLogins
 from key_file import WatchedKeys
 from lookups import Lookups
 from payloads import read_payload
+from refusals import Refusals
 from schemas import LOGIN, LOGOUT, REFRESH
 from sessions import Sessions
 
@@ -27,6 +28,7 @@ class State(TypedDict):
     database: Database
     sessions: Sessions
     failed_logins: FailedLogins
+    refusals: Refusals
     lookups: Lookups
     signing_keys: WatchedKeys | None
 

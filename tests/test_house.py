@@ -51,19 +51,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         # HTTP
         "headers": "",
         "audit": "headers",
-        "answers": "audit errors",
+        "refusals": "audit",
+        "answers": "audit errors refusals",
         "guessing": "errors",
         "http_protocol": "errors payloads",
         "payloads": "errors headers schemas",
         "auth_backend": "answers claims errors headers revocations scopes tokens",
         "handlers": "answers audit auth_backend database errors guessing key_file lookups payloads "
-        "registry schemas sessions store",
+        "refusals registry schemas sessions store",
         # what is run
         "development": "client_keys database registry settings",
         "server": "audit database development errors http_protocol key_file schema server_lock "
         "settings",
         "app": "answers audit auth_backend background database development guessing handlers "
-        "key_file key_schedule key_uses lookups purging revocations schema server "
+        "key_file key_schedule key_uses lookups purging refusals revocations schema server "
         "server_lock sessions settings tokens",
         "commands": "database errors registry revocations schema settings",
         "client_commands": "audit client_keys commands database registry scopes settings",
