@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
@@ -62,16 +63,19 @@ def tell(event: str, details: Mapping[str, object]) -> None:
     logger.handle(Event(event, details))
 
 
-_BLANK = {"name": logger.name, "levelno": logging.INFO, "levelname": "INFO"}
-_BLANK = vars(logging.makeLogRecord(_BLANK))
+_NAMES = {"name": logger.name, "levelno": logging.INFO, "levelname": "INFO"}
+_BLANK = dict(vars(logging.makeLogRecord(_NAMES)))
 
 
 class Event(logging.LogRecord):
     """A record that is not asked who made it, which would take longer than all the rest."""
 
     def __init__(self, event: str, details: Mapping[str, object]) -> None:
-        now = time.time()
-        self.__dict__.update(_BLANK, msg=event, details=details, created=now, msecs=now % 1 * 1000)
+        self.__dict__ = _BLANK.copy()
+        self.msg = event
+        self.details = details
+        self.created = time.time()
+        self.msecs = self.created % 1 * 1000
 
 
 class LineHandler(logging.Handler):
@@ -99,7 +103,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
@@ -107,6 +111,11 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class PlainFormatter(logging.Formatter):
