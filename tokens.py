@@ -137,5 +137,5 @@ class Tokens:
         return claims
 
     def _payload(self, claims: Claims) -> bytes:
-        content = {"iss": self._issuer, "aud": self._audience, **claims._asdict()}
+        content = dict(zip(_NAMES, (self._issuer, self._audience, *claims), strict=True))
         return base64url.encode(orjson.dumps(content))
