@@ -15,11 +15,13 @@ async def find_login(database: Database, lookups: Lookups, client_key: str, now:
 
     Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key.
     """
-    if not is_well_formed(client_key):
-        raise InvalidClient("malformed key")
     digest = digest_of(client_key)
     ask = partial(store.find_login, database, digest)
-    login = await lookups.find(digest, ask)
+    login = lookups.kept(digest)
+    if login is None:
+        if not is_well_formed(client_key):
+            raise InvalidClient("malformed key")
+        login = await lookups.find(digest, ask)
     if lookups.revocations.epoch_of(login["id"]) > login["epoch"]:
         # All of the client's sessions were ended since this was read, and it may have lost scopes
         # with them. A token has the epoch of what it grants, so that it dies with that.

@@ -24,19 +24,23 @@ class Lookups:
         self._kept: dict[str, tuple[Row, float]] = {}
         self._changes = 0
 
-    async def find(self, name: str, ask: Callable[[], Awaitable[Record]]) -> Row:
-        """The answer that is kept under `name`, else what `ask` returns; what it raises is not
-        kept."""
-        now, changes = self.revocations.steady_clock(), self.revocations.changes
-        if changes != self._changes or len(self._kept) >= MAX_LOOKUPS:
+    def kept(self, name: str) -> Row | None:
+        """The answer that is kept under `name`."""
+        if self.revocations.changes != self._changes or len(self._kept) >= MAX_LOOKUPS:
             self._kept.clear()
-            self._changes = changes
+            self._changes = self.revocations.changes
         row, until = self._kept.get(name, (None, 0))
-        if row is not None and now < until and self.revocations.are_fresh():
-            return row
-        row = dict(await ask())  # quicker to read than a record
-        if self.revocations.changes == changes:
-            self._kept[name] = row, now + LOOKUP_SECONDS
+        is_good = self.revocations.steady_clock() < until and self.revocations.are_fresh()
+        return row if is_good else None
+
+    async def find(self, name: str, ask: Callable[[], Awaitable[Record]]) -> Row:
+        """The same, else what `ask` returns; what it raises is not kept."""
+        row = self.kept(name)
+        if row is None:
+            now, changes = self.revocations.steady_clock(), self.revocations.changes
+            row = dict(await ask())  # quicker to read than a record
+            if self.revocations.changes == changes:
+                self._kept[name] = row, now + LOOKUP_SECONDS
         return row
 
     def forget(self, name: str) -> None:
