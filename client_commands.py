@@ -41,7 +41,7 @@ def create_client(name: str, scope: str) -> Report:
 
     if not run(create):
         raise Failure(f"There is a client {name!r} already; choose another name.")
-    audit.record("client_created", client=client_id, key_id=key.id)
+    audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
     return Report(
         {"user_id": client_id, "client_key": key.text, "key_id": key.id},
         f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}",
@@ -80,7 +80,7 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
 
     row, was = run(change)
     takes_away = not is_within(was.split(), scopes)
-    audit.record("scopes_set", client=row["id"])
+    audit.record("scopes_set", client=row["id"], name=row["name"], scopes=scopes)
     ended = "; its sessions are ended" if takes_away else ""
     return Report(
         {

@@ -58,6 +58,7 @@ def test_create_client_prints_the_key_and_nothing_else(
     event = json.loads(result.stderr)
     assert (event["event"], event["client"]) == ("client_created", report["user_id"])
     assert event["key_id"] == report["key_id"]
+    assert (event["name"], event["scopes"]) == ("billing", "")
     assert report["client_key"] not in result.stderr
     assert assert_answer(log_in(api, report["client_key"]), 200)["user_id"] == report["user_id"]
     with sqlite3.connect(database_file) as database:

@@ -146,13 +146,23 @@ def test_scopes_have_a_length() -> None:
         read_scopes("a" * (MAX_LENGTH + 1))
 
 
+def assert_told(result: Result, event: str, **details: str) -> None:
+    """With all that it takes to do it again on an old copy of the database."""
+    line = json.loads(result.stderr)
+    assert {name: line[name] for name in line if name not in ("time", "level")} == {
+        "event": event,
+        **details,
+    }
+
+
 def test_set_scopes_that_grants_more_spares_the_sessions(
     api: TestClient, granted: Registered, manage: Callable[..., Result]
 ) -> None:
     before = log_in(api, granted)
     more = f"{GRANTED} admin"
-    report = json.loads(manage("set-scopes", "reports", more, "--json").stdout)
-    assert report == {
+    result = manage("set-scopes", "reports", more, "--json")
+    assert_told(result, "scopes_set", client=granted.id, name="reports", scopes=more)
+    assert json.loads(result.stdout) == {
         "user_id": granted.id,
         "name": "reports",
         "scopes": more,
@@ -180,7 +190,16 @@ def test_set_scopes_that_takes_away_ends_the_sessions(
 def test_a_client_is_created_with_scopes(
     api: TestClient, manage: Callable[..., Result], database_file: Path
 ) -> None:
-    created = json.loads(manage("create-client", "x", "--scope", "a b a", "--json").stdout)
+    result = manage("create-client", "x", "--scope", "a b a", "--json")
+    created = json.loads(result.stdout)
+    assert_told(
+        result,
+        "client_created",
+        client=created["user_id"],
+        key_id=created["key_id"],
+        name="x",
+        scopes="a b",
+    )
     client = Registered(created["user_id"], created["client_key"], created["key_id"])
     assert log_in(api, client)["scope"] == "a b"
 
