@@ -113,7 +113,8 @@ def list_clients() -> Report:
 def _line(client: Record) -> str:
     created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
     disabled = "" if client["disabled_at"] is None else "  disabled"
-    return f"{client['id']}  {created}  {client['name']}{disabled}"
+    scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
+    return f"{client['id']}  {created}  {client['name']}{disabled}{scopes}"
 
 
 @click.command()

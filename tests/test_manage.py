@@ -110,6 +110,11 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
         assert match is not None
         assert ids[match[2]] == match[1]
         assert bool(match[3]) == (match[2] == "archive")
+    manage("set-scopes", "archive", "reports:read reports:write")
+    lines = manage("list-clients").stdout.splitlines()
+    archive, billing = sorted(lines, key=lambda line: "  archive" not in line)
+    assert archive.endswith("  archive  disabled  scopes: reports:read reports:write")
+    assert billing.endswith("  billing")
 
 
 @pytest.mark.parametrize("by", ["name", "id"])
