@@ -329,13 +329,21 @@ def test_every_module_is_drawn_or_named() -> None:
 
 
 def test_a_route_of_ones_own_works_as_shown(clone: Path) -> None:
-    handlers = (clone / "handlers.py").read_text() + "\n\nfrom auth_backend import requires_scope\n"
+    handlers, app = (clone / "handlers.py").read_text(), (clone / "app.py").read_text()
     for code in blocks("Protect a route of your own", "python"):
-        handler, route = code.split("# app.py, in `routes`\n")
-        handlers += f"\n\n{handler}"
-        app = (clone / "app.py").read_text()
-        (clone / "app.py").write_text(app.replace("routes = [\n", f"routes = [\n    {route}", 1))
+        for part in re.split("^# ", code, flags=re.MULTILINE)[1:]:
+            place, _, shown = part.partition("\n")
+            if place == "app.py, a line of `routes`":
+                app = app.replace("routes = [\n", f"routes = [\n    {shown}", 1)
+            elif place == "handlers.py":
+                handlers += f"\n\n{shown}"
+            else:
+                assert place == "handlers.py, in the place of the import that is there"
+                former = shown.replace(", requires_scope", "")
+                assert former.strip() in handlers.splitlines()
+                handlers = handlers.replace(former.strip(), shown.strip(), 1)
     (clone / "handlers.py").write_text(handlers)
+    (clone / "app.py").write_text(app)
     with serve(clone, code=clone) as served:
         script = f"""
             token=$(curl -s -d client_key={served.demo_key} {served.url}/login \
