@@ -250,12 +250,17 @@ def test_a_restore_in_development_mode_brings_no_token_back(clone: Path) -> None
 
 def test_a_signing_key_is_rotated_as_shown(clone: Path) -> None:
     first, rotate, leaked = blocks("Rotate a signing key", "sh")
-    made = run(clone, f"{first}.venv/bin/python manage.py migrate")
-    keys = {"SIGNING_KEYS_FILE": "signing-keys.json"}
+    with serve(clone, code=clone) as served:
+        key = served.demo_key
+        before = log_in(served, key)
+    made = run(clone, first)
     setting = "export SIGNING_KEYS_FILE=signing-keys.json\n"
-    assert first.startswith(setting.strip())
-    key = run(clone, f"{setting}.venv/bin/python manage.py create-client billing").splitlines()[-1]
-    with serve(clone, code=clone, **keys) as served:
+    assert setting.strip() in first
+    with serve(clone, code=clone, **SIGNING_KEYS) as served:
+        assert call(served, "/me", before["access_token"]).status_code == 401
+    (secret,) = run(clone, f"{first.splitlines()[0]}\necho $SECRET_KEY").splitlines()
+    with serve(clone, code=clone, SECRET_KEY=secret, **SIGNING_KEYS) as served:
+        assert call(served, "/me", before["access_token"]).status_code == 200
         login = f"curl -sf -d client_key={key} {served.url}/login"
         old = forge.header_of(json.loads(run(clone, login))["access_token"])["kid"]
         assert f"Made {old} (ES256)" in made
