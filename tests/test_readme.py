@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 import errors
 from app import routes
+from claims import Claims
 from client_keys import is_well_formed, new_client_key
 from manage import cli
 from settings import SettingsSchema
@@ -321,6 +322,12 @@ def test_every_event_is_listed() -> None:
     rows = re.findall(r"^\| (`.+?) \|", section("The audit trail"), re.MULTILINE)
     listed = re.findall(r"`(\w+)`", " ".join(rows))
     assert set(listed) == set(told)
+
+
+def test_every_claim_is_listed() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", section("Verify our tokens elsewhere"), re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", " ".join(rows))
+    assert set(listed) == {"iss", "aud", *Claims._fields}
 
 
 def test_every_command_is_listed() -> None:
