@@ -120,6 +120,7 @@ def test_the_commands_for_a_leaked_key_run(clone: Path) -> None:
     created = run(clone, ".venv/bin/python manage.py create-client billing").splitlines()
     leaked = created[-1]
     (clone / "leaked.txt").write_text(f"+KEY={leaked}\n")
+    shutil.copytree(ROOT / "tests" / "attacks", clone / "tests" / "attacks")
     _, added, revoked, found = run(clone, script).splitlines()
     assert is_well_formed(added)
     assert revoked.startswith(f"Revoked {leaked.split('_')[1]}; ")
@@ -128,7 +129,7 @@ def test_the_commands_for_a_leaked_key_run(clone: Path) -> None:
 
 def test_the_pattern_of_a_key_finds_each_key_and_no_torso(tmp_path: Path) -> None:
     keys = [new_client_key().text for _ in range(100)]
-    match = re.search(r"grep -\S+ ('\S+')", section("A key leaked"))
+    match = re.search(r"grep .+ ('\S+')", section("A key leaked"))
     assert match is not None
     torsos = [key[:-1] for key in keys] + [key[1:] for key in keys]
     lines = [f"x{key}y\n{key} {key}" for key in keys] + torsos
