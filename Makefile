@@ -19,7 +19,7 @@ test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full bra
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-soak: $(VENV)/dev.stamp  ## Run the fault tests at length: 20,000 pairs, 200 kills; prints the figures
+soak: $(VENV)/dev.stamp  ## Run the fault tests at length: 40,000 pairs, 200 kills; prints the figures
 	SOAK=1 $(BIN)/python -m pytest tests/faults
 
 fuzz: $(VENV)/dev.stamp  ## Fuzz for minutes: a million mutated tokens, and new examples each time
