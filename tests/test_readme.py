@@ -4,7 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import httpx
@@ -136,6 +139,53 @@ def test_the_pattern_of_a_key_finds_each_key_and_no_torso(tmp_path: Path) -> Non
     (tmp_path / "log.txt").write_text("\n".join(lines))
     found = run(tmp_path, f"grep -oE {match[1]} log.txt").splitlines()
     assert found == [key for key in keys for _ in range(3)]
+
+
+@pytest.fixture
+def program() -> dict[str, Any]:
+    """The names of the program that the README shows, of which a test may replace some."""
+    (code,) = blocks("From a program", "python")
+    names: dict[str, Any] = {"httpx": httpx, "time": time, "Any": Any}
+    exec(code, names)
+    return names
+
+
+def test_the_session_of_a_program_goes_on(clone: Path, program: dict[str, Any]) -> None:
+    with serve(clone, code=clone) as served:
+        session = program["Session"](served.url, served.demo_key)
+
+        def session_id() -> str:
+            answer = session.get("/me")
+            assert answer.status_code == 200
+            found: str = answer.json()["session_id"]
+            return found
+
+        with session.http:
+            first, spent = session_id(), session.pair["refresh_token"]
+            session.renew_at = 0
+            assert session_id() == first
+            assert session.pair["refresh_token"] != spent
+            assert call(served, "/logout", session.pair["access_token"]).status_code == 200
+            second = session_id()
+            assert second != first
+            assert call(served, "/logout", session.pair["access_token"]).status_code == 200
+            session.renew_at = 0  # a refresh is refused, and a login is not
+            assert session_id() not in (first, second)
+            run(clone, ".venv/bin/python manage.py disable-client demo --yes")
+            with pytest.raises(httpx.HTTPStatusError, match="401"):
+                session.get("/me")
+
+
+def test_a_program_waits_as_it_is_told(program: dict[str, Any]) -> None:
+    slept: list[float] = []
+    program["time"] = SimpleNamespace(sleep=slept.append)
+    answers = [httpx.Response(503, headers={"Retry-After": "7"}), httpx.Response(200)]
+    session = program["Session"]("http://127.0.0.1", "")
+    session.http.close()
+    transport = httpx.MockTransport(lambda request: answers.pop(0))
+    with httpx.Client(base_url="http://127.0.0.1", transport=transport) as session.http:
+        assert session.ask("GET", "/me").status_code == 200
+    assert slept == [7]
 
 
 def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> None:
