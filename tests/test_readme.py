@@ -1,5 +1,6 @@
 """The README is true: its commands run, and its tables are those of the code."""
 
+import asyncio
 import configparser
 import json
 import re
@@ -22,6 +23,7 @@ import errors
 from app import routes
 from claims import Claims
 from client_keys import is_well_formed, new_client_key
+from database import Database
 from manage import cli
 from server import STOP_SECONDS
 from settings import SettingsSchema
@@ -330,6 +332,41 @@ def test_a_restore_in_development_mode_brings_no_token_back(clone: Path) -> None
     with serve(clone, code=clone) as served:
         assert call(served, "/me", ended["access_token"]).status_code == 401
         log_in(served, key)
+
+
+@pytest.mark.parametrize("engine", ["SQLite", "PostgreSQL"])
+def test_the_commands_of_an_upgrade_bring_an_old_database_to_this_version(
+    clone: Path, request: pytest.FixtureRequest, engine: str
+) -> None:
+    (script,) = blocks("Upgrade", "sh")
+    back_up, pull, install, *commands = script.splitlines()
+    assert (pull.split()[0], install.split()[0]) == ("git", ".venv/bin/pip")
+    environ = SECRET | {"DATABASE_URL": "sqlite:///auth.db"}
+    if engine == "SQLite":
+        commands.insert(0, back_up)
+    else:
+        environ["DATABASE_URL"] = request.getfixturevalue("postgres").new_database()
+    manage = ".venv/bin/python manage.py"
+    made = run(clone, f"{manage} migrate; {manage} create-client billing", **environ)
+    key = made.splitlines()[-1]
+    with serve(clone, code=clone, **environ) as served:
+        pair = log_in(served, key)
+    asyncio.run(make_old(environ["DATABASE_URL"].replace("auth.db", f"{clone}/auth.db")))
+    if engine == "PostgreSQL":
+        refused = run(clone, ".venv/bin/python app.py || echo $?", PORT="0", **environ)
+        assert refused.splitlines()[-1] == "2"
+    output = run(clone, until_it_serves("\n".join(commands)), **environ)
+    assert f"The schema is at revision {SCHEMA_REVISION}." in output
+    with serve(clone, code=clone, **environ) as served:
+        assert call(served, "/me", pair["access_token"]).status_code == 200
+        log_in(served, key)
+
+
+async def make_old(url: str) -> None:
+    """As revision 0001 left it."""
+    async with Database(url) as database:
+        await database.fetch_all("ALTER TABLE client_keys DROP COLUMN uses")
+        await database.fetch_all("UPDATE alembic_version SET version_num = '0001'")
 
 
 def test_a_signing_key_is_rotated_as_shown(clone: Path) -> None:
