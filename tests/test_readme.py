@@ -25,6 +25,7 @@ from claims import Claims
 from client_keys import is_well_formed, new_client_key
 from database import Database
 from manage import cli
+from refusals import LINES_A_SECOND
 from server import STOP_SECONDS
 from settings import SettingsSchema
 from tables import SCHEMA_REVISION
@@ -442,6 +443,11 @@ def test_every_event_is_listed() -> None:
     rows = re.findall(r"^\| (`.+?) \|", section("The audit trail"), re.MULTILINE)
     listed = re.findall(r"`(\w+)`", " ".join(rows))
     assert set(listed) == set(told)
+    watched = re.findall(r"^\| (`.+?) \|", section("Watch it"), re.MULTILINE)
+    watched = re.findall(r"`(\w+)`", " ".join(watched))
+    errors_told = re.findall(r'logger\.error\("(\w+)', code)
+    assert set(errors_told) < set(watched) < {*told, *errors_told}
+    assert f"{LINES_A_SECOND} refusals in a second" in section("The audit trail")
 
 
 def test_every_claim_is_listed() -> None:
