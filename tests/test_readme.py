@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,6 +118,22 @@ def test_the_commands_of_the_operator_run(clone: Path) -> None:
         "Deleted 0 rows.",
         f"The schema is at revision {SCHEMA_REVISION}.",
     ]
+
+
+def test_a_client_is_deleted_as_shown(clone: Path) -> None:
+    (script,) = blocks("Commands", "sql")
+    with serve(clone, code=clone) as served:
+        pair = log_in(served, served.demo_key)
+        run(clone, ".venv/bin/python manage.py disable-client demo --yes")
+        statements = re.sub("'.+'", f"'{pair['user_id']}'", script)
+        with closing(sqlite3.connect(clone / "auth.db")) as database:
+            database.executescript(f"PRAGMA foreign_keys = ON; {statements}")
+        assert call(served, "/me", pair["access_token"]).status_code == 401
+        refresh = call(served, "/refresh-token", refresh_token=pair["refresh_token"])
+        assert refresh.status_code == 401
+        assert call(served, "/login", client_key=served.demo_key).status_code == 401
+    listed = run(clone, ".venv/bin/python manage.py list-clients")
+    assert listed == "There is no client; see create-client.\n"
 
 
 def test_the_commands_of_a_rotation_run(clone: Path) -> None:
