@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,7 @@ from tables import SCHEMA_REVISION
 from tests import forge
 from tests.postgres import Postgres
 from tests.serving import ROOT, Served, clean_environ, serve
+from tests.test_house import MAY_IMPORT
 
 README = (ROOT / "README.md").read_text()
 SECRET = {"SECRET_KEY": "s" * 32}
@@ -479,9 +481,19 @@ def test_every_command_is_listed() -> None:
     assert listed == set(cli.list_commands(click.Context(cli)))
 
 
-def test_every_module_is_drawn_or_named() -> None:
-    drawn = set(re.findall(r"\b(\w+)\.py", section("The house")))
-    assert drawn <= {path.stem for path in ROOT.glob("*.py")} | {"test_house"}
+def test_every_arrow_of_the_map_is_an_import() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    (drawing,) = re.findall(r"```mermaid\n(.*?)```", contributing, re.DOTALL)
+    named = re.findall(r"(\w+)\[(\w+)\.py\b", drawing)
+    assert [node for node, module in named] == [module for node, module in named]
+    drawn = set()
+    for line in re.sub(r"\[.*?\]", "", drawing).splitlines()[1:]:
+        steps = [step.split(" & ") for step in line.strip().split(" --> ")]
+        for ends in pairwise(steps):
+            drawn |= set(product(*ends))
+    assert len(drawn) > 40
+    assert {target for _, target in drawn} | {"app", "manage"} == {node for node, _ in named}
+    assert not [(one, other) for one, other in drawn if other not in MAY_IMPORT[one]]
 
 
 def test_a_route_of_ones_own_works_as_shown(clone: Path) -> None:
