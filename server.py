@@ -1,8 +1,10 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
+import signal
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from socket import socket
 
 import uvicorn
@@ -50,10 +52,13 @@ def main() -> None:
 async def prepare(settings: Settings, port: int) -> None:
     """Before the first worker starts: the schema, and in development the demo client."""
     database = Database(settings.database_url)
-    await schema.prepare(database, create=settings.is_development)
+    lock: AbstractContextManager[None] = nullcontext()
     if database.is_sqlite:
-        with server_lock(database.url.database, alone=settings.workers == 1):
-            pass  # each worker takes it for good; here it makes one clear line of a conflict
+        # Each worker takes it for good. Here, nothing is changed under another server, and a
+        # conflict is one clear line.
+        lock = server_lock(database.url.database, alone=settings.workers == 1)
+    with lock:
+        await schema.prepare(database, create=settings.is_development)
     if settings.is_development:
         async with database:
             client_key = await development.register_demo_client(database)
@@ -64,7 +69,10 @@ async def prepare(settings: Settings, port: int) -> None:
 def serve(config: uvicorn.Config, listener: socket) -> None:
     """Raises `SystemExit` if the server or a worker failed to start."""
     if config.workers == 1:
-        uvicorn.Server(config).run([listener])
+        try:
+            uvicorn.Server(config).run([listener])
+        except KeyboardInterrupt:  # raised once more when it has stopped
+            sys.exit(128 + signal.SIGINT)
     else:
         supervise(Multiprocess(config, [listener]))
 
