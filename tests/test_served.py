@@ -168,6 +168,19 @@ def test_a_second_server_that_does_not_reckon_with_the_first_is_refused(tmp_path
         assert result.returncode == 2
 
 
+def test_the_schema_is_not_changed_under_a_server(tmp_path: Path) -> None:
+    environ = {"SECRET_KEY": "s" * 32}
+    run(tmp_path, "manage.py", "migrate", **environ)
+    with serve(tmp_path, **environ), closing(sqlite3.connect(tmp_path / "auth.db")) as database:
+        database.execute("ALTER TABLE client_keys DROP COLUMN uses")
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+        database.commit()
+        result = run(tmp_path, "app.py", PORT=str(free_port()), **environ)
+        assert result.stderr.startswith("Another server serves auth.db.")
+        (revision,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert revision == "0001"
+
+
 def test_a_database_out_of_reach_is_told_in_a_line(tmp_path: Path, postgres: Postgres) -> None:
     environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.url("nothing")}
     result = run(tmp_path, "app.py", **environ)
@@ -214,6 +227,16 @@ def test_a_stop_finishes_what_is_under_way_and_closes_the_database(
         assert_answer(logout.result(timeout=20), 200)
         assert served.process.wait(timeout=20) in (0, -signal.SIGTERM)
     assert not (tmp_path / "auth.db-wal").exists()  # the last connection was closed
+
+
+@pytest.mark.parametrize(("workers", "status"), [("1", 130), ("2", 0)])
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, workers: str, status: int) -> None:
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers}
+    run(tmp_path, "manage.py", "migrate", **environ)
+    with serve(tmp_path, **environ) as served:
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(timeout=20) == status
+        assert "Traceback" not in served.console
 
 
 def test_two_workers_answer_as_one(tmp_path: Path) -> None:
