@@ -179,8 +179,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         if self.waits_since is not None and now - self.waits_since > self.wait_seconds:
-            self._refuse(RequestTimeout())
+            if self._is_idle():
+                self.transport.close()  # an answer would be taken for that to the next request
+            else:
+                self._refuse(RequestTimeout())
         self._check = self.loop.call_later(self.check_seconds, self._check_waits)
+
+    def _is_idle(self) -> bool:
+        """Nothing of a request has come that was not answered."""
+        return self._received == 0 if self._in_head else self.cycle.response_complete
 
     def _make_room(self) -> None:
         others = [other for other in self.connections if not other.transport.is_closing()]

@@ -125,3 +125,17 @@ def test_silence_is_ended(impatient: uvicorn.Server) -> None:
     with connect(impatient) as client:
         client.sendall(b"GET / HT")
         assert client.recv(12) == b"HTTP/1.1 408"
+
+
+@pytest.mark.parametrize("requests", [0, 1, 2])
+def test_an_idle_connection_is_closed_without_a_word(
+    impatient: uvicorn.Server, requests: int
+) -> None:
+    """A 408 could be taken for the answer to a request that is just being sent."""
+    with connect(impatient) as client:
+        client.sendall(GET * requests)
+        received = b""
+        while chunk := client.recv(65_536):
+            received += chunk
+        assert received.count(b"HTTP/1.1 200 OK") == requests
+        assert received.count(b"HTTP/1.1") == requests
