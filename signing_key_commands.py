@@ -50,7 +50,8 @@ def list_signing_keys() -> Report:
     return Report([_shown(key) for key in keys], "\n".join(map(_line, keys)))
 
 
-@click.command()
+# A kid is base64url, and may begin with a dash.
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("kid")
 @confirmed
 @reported

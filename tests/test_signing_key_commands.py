@@ -109,6 +109,11 @@ def test_in_an_emergency_it_signs_when_the_command_returns_and_it_warns(
     assert [key["kid"] for key in report(manage, "list-signing-keys")] == list(states)
 
 
+def test_a_kid_may_begin_with_a_dash(manage: Manage) -> None:
+    result = manage("retire-signing-key", "-y_--yes", "--yes", status=2)
+    assert result.stderr == "Error: There is no key '-y_--yes'; see list-signing-keys.\n"
+
+
 def test_the_list_shows_the_states_and_the_dates(manage: Manage, path: Path) -> None:
     rotating(path)
     rows = report(manage, "list-signing-keys")
