@@ -28,7 +28,8 @@ _origin: ContextVar[dict[str, str]] = ContextVar("origin")
 class OriginMiddleware:
     """Notes where a request comes from: its id, and the network address of its sender.
 
-    The id is the caller's `X-Request-ID` if that is sane, else a new one.
+    The id is the caller's `X-Request-ID` if that is 1 to 64 letters, digits, dots, dashes and
+    underscores, else a new one.
     """
 
     def __init__(self, app: ASGIApp) -> None:

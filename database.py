@@ -88,7 +88,8 @@ class Database(databases.Database):
                 rows = await self._backend.fetch(Bound(query, values or {}))
         except FAULTS as fault:
             if self._is_reachable:
-                logger.error("database_unreachable fault=%s", type(fault).__name__)
+                details = {"fault": type(fault).__name__}
+                logger.error("database_unreachable", extra={"details": details})
             self._is_reachable = False
             raise TemporarilyUnavailable from fault
         if not self._is_reachable:

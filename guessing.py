@@ -89,7 +89,8 @@ class FailedLogins:
                     answer = await question(self._shared, network)
             except Exception as fault:  # each storage has its own, and no login fails for one
                 if self._is_reachable:
-                    logger.error("shared_count_unreachable fault=%s", type(fault).__name__)
+                    details = {"fault": type(fault).__name__}
+                    logger.error("shared_count_unreachable", extra={"details": details})
                 self._is_reachable = False
             else:
                 if not self._is_reachable:
