@@ -86,7 +86,8 @@ class LineHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._format = formatter.format
-        self._turn = threading.Lock()
+        # To write can start the garbage collector, and what that finds can have to be logged.
+        self._turn = threading.RLock()
 
     def handle(self, record: logging.LogRecord) -> bool:
         try:

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -171,6 +172,24 @@ def test_a_traceback_stays_in_its_line() -> None:
     line = JSONFormatter().format(record)
     assert "\n" not in line
     assert "RuntimeError: a\nb" in json.loads(line)["traceback"]
+
+
+def test_a_line_in_a_line_is_no_deadlock() -> None:
+    """To write may start the garbage collector, and asyncio logs what that finds."""
+
+    class Stream(StringIO):
+        def flush(self) -> None:
+            if self.getvalue().count("\n") == 1:
+                handler.handle(record)
+
+    record = logging.makeLogRecord({"msg": "login", "levelname": "INFO"})
+    stream = Stream()
+    handler = LineHandler(stream, JSONFormatter())
+    writer = threading.Thread(target=handler.handle, args=(record,), daemon=True)
+    writer.start()
+    writer.join(timeout=20)
+    assert not writer.is_alive()
+    assert stream.getvalue().count("\n") == 2
 
 
 def test_that_nobody_reads_the_lines_is_no_fault_of_a_request(
