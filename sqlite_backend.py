@@ -133,6 +133,8 @@ class SQLiteTransaction(TransactionBackend):
         self._backend = backend
 
     async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
+        if not is_root:
+            raise RuntimeError("a transaction in a transaction would wait for itself")
         await self._backend.writer.begin()
         self._connection.in_transaction = True
 

@@ -31,7 +31,7 @@ class Query(NamedTuple):
 
 class Writer:
     """Opens `uri` as an async context. Raises what the `sqlite3` module raises, and what `check`
-    does: it is called before each transaction."""
+    does: it is called in each transaction, before anything is written."""
 
     def __init__(self, uri: str, busy_seconds: float, check: Callable[[], None]) -> None:
         self._uri = uri
@@ -86,7 +86,7 @@ class Writer:
         """Take the write lock, and keep every other write waiting until `end`."""
         await self._turn.acquire()
         try:
-            await self.write_alone(Query("BEGIN IMMEDIATE"))
+            await self._run(self._begin)
         except BaseException:
             self._pass_turn()
             raise
@@ -110,11 +110,14 @@ class Writer:
         rolled_back = self._thread.submit(self._connection.rollback)
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
+    def _begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._check()  # now, since it may have waited for the lock of another process
+
     def _commit_together(self, queries: list[Query]) -> list[Rows | Exception]:
         """One transaction. A query that fails by itself does not fail its neighbours."""
         try:
-            self._check()
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             outcomes = [_attempt(self._connection, query) for query in queries]
             self._connection.execute("COMMIT")
         except Exception as fault:  # whatever it is, each caller must be told

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,42 @@ def test_a_transaction_is_whole_or_nothing(settings: Settings) -> None:
         async with database.transaction():
             await database.fetch_one(INSERT, client("a"))
         assert await names(database) == ["a"]
+
+    run(settings, action)
+
+
+def test_a_transaction_in_a_transaction_is_refused(settings: Settings) -> None:
+    """There is one connection that writes, so it would wait for itself."""
+
+    async def action(database: Database) -> None:
+        async with database.transaction():
+            await database.fetch_one(INSERT, client("a"))
+            with pytest.raises(RuntimeError):
+                async with database.transaction():
+                    pass
+        assert await names(database) == ["a"]
+        await database.fetch_one(INSERT, client("b"))
+
+    run(settings, action)
+
+
+def test_nothing_is_written_to_a_file_that_was_replaced_while_it_waited(
+    settings: Settings, database_file: Path
+) -> None:
+    async def action(database: Database) -> None:
+        with closing(sqlite3.connect(database_file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write = asyncio.create_task(database.fetch_one(INSERT, client("a")))
+            await asyncio.wait([write], timeout=0.2)
+            database_file.rename(database_file.with_suffix(".aside"))
+            other.execute("ROLLBACK")
+            with pytest.raises(TemporarilyUnavailable):
+                await write
+            with pytest.raises(OSError, match=database_file.name):
+                async with database.transaction():
+                    pass
+            database_file.with_suffix(".aside").rename(database_file)
+        assert await names(database) == []
 
     run(settings, action)
 
