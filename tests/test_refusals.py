@@ -82,13 +82,13 @@ def test_what_differs_is_counted_apart(trail: Trail, clock: Clock) -> None:
     trail()
     refuse(refusals, 2)
     refuse(refusals, 3, address="192.0.2.2")
-    refuse(refusals, 4, client="a")
+    refuse(refusals, 4, key_id="a")
     refuse(refusals, 5)
     asyncio.run(refusals.tell())
     assert trail() == [
         COUNTED | {"count": 7},
         COUNTED | {"address": "192.0.2.2", "count": 3},
-        COUNTED | {"client": "a", "count": 4},
+        COUNTED | {"key_id": "a", "count": 4},
     ]
     asyncio.run(refusals.tell())
     assert trail() == []
@@ -106,6 +106,36 @@ def test_however_many_addresses_there_are_the_lines_are_few(trail: Trail, clock:
     assert first == COUNTED | {"address": "192.0.2.0", "count": 2}
     assert len(others) == MAX_ALIKE - 1
     assert last == {"event": "token_refused", "reason": "expired", "count": 20}
+
+
+def test_however_many_kinds_there_are_the_lines_are_few(trail: Trail, clock: Clock) -> None:
+    refusals = Refusals(clock)
+    refuse(refusals, LINES_A_SECOND)
+    trail()
+    for number in range(3 * MAX_ALIKE):
+        refuse(refusals, key_id=f"{number}")
+    asyncio.run(refusals.tell())
+    lines = trail()
+    assert len(lines) == 2 * MAX_ALIKE + 1
+    assert lines[0] == COUNTED | {"key_id": "0", "count": 1}
+    nowhere = {"event": "token_refused", "reason": "expired"}
+    assert lines[MAX_ALIKE] == nowhere | {"key_id": f"{MAX_ALIKE}", "count": 1}
+    assert lines[-1] == nowhere | {"count": MAX_ALIKE}
+
+
+def test_no_stranger_hides_whose_token_was_misused(trail: Trail, clock: Clock) -> None:
+    refusals = Refusals(clock)
+    for number in range(4 * MAX_ALIKE):
+        refuse(refusals, address=f"192.0.2.{number}")
+    trail()
+    refuse(refusals, client="a", session="b")
+    (line,) = trail()
+    assert line == COUNTED | {"client": "a", "session": "b", "request_id": line["request_id"]}
+    refuse(refusals, LINES_A_SECOND, client="a")
+    trail()
+    refuse(refusals, client="a", session="b")
+    asyncio.run(refusals.tell())
+    assert trail()[-1] == COUNTED | {"client": "a", "session": "b", "count": 1}
 
 
 def test_a_service_that_stops_has_told_every_refusal(settings: Settings, trail: Trail) -> None:
