@@ -7,7 +7,8 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 import audit
 from errors import MethodNotAllowed, NotFound, Refusal, ServerError, error_body
@@ -46,23 +47,26 @@ def refuse(request: Request[Any], refusal: Refusal) -> Answer:
     return Answer(error_body(refusal), refusal.status, refusal.headers)
 
 
-def answering(handler: Handler) -> ASGIApp:
-    """What a route calls. Starlette's own looks for the handler of whatever is raised, in a second
-    layer around each request; here a `Refusal` is an answer, and the rest passes through."""
+class Endpoint(Route):
+    """A route to a handler. Starlette's own looks for the handler of whatever is raised, in a
+    second layer around each request; here a `Refusal` is an answer, and the rest passes through."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, path: str, handler: Handler, method: str = "GET") -> None:
+        super().__init__(path, handler, methods=[method])
+        self._handler = handler
+        self.app = self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request[Any](scope, receive, send)
         try:
-            response = await handler(request)
+            response = await self._handler(request)
         except Refusal as refusal:
             response = refuse(request, refusal)
         await response(scope, receive, send)
 
-    return answer
-
 
 async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
-    """Of a handler that came into the app by another way than `routes`."""
+    """Of a handler behind a plain `Route`."""
     return refuse(request, refusal)
 
 

@@ -19,7 +19,7 @@ import development
 import handlers
 import schema
 import server
-from answers import answering, exception_handlers
+from answers import Endpoint, exception_handlers
 from auth_backend import BearerBackend
 from background import attempt, repeat
 from database import Database
@@ -39,19 +39,17 @@ from tokens import Tokens
 PURGE_SECONDS = 60.0
 
 # They are matched in this order.
-routes = [
-    Route("/secure-data", handlers.secure_data),
-    Route("/me", handlers.me),
-    Route("/login", handlers.login, methods=["POST"]),
-    Route("/refresh-token", handlers.refresh_token, methods=["POST"]),
-    Route("/logout", handlers.logout, methods=["POST"]),
-    Route("/.well-known/jwks.json", handlers.jwks),
-    Route("/healthz", handlers.healthz),
-    Route("/readyz", handlers.readyz),
+routes: list[Route] = [
+    Endpoint("/secure-data", handlers.secure_data),
+    Endpoint("/me", handlers.me),
+    Endpoint("/login", handlers.login, "POST"),
+    Endpoint("/refresh-token", handlers.refresh_token, "POST"),
+    Endpoint("/logout", handlers.logout, "POST"),
+    Endpoint("/.well-known/jwks.json", handlers.jwks),
+    Endpoint("/healthz", handlers.healthz),
+    Endpoint("/readyz", handlers.readyz),
 ]
-for route in routes:
-    route.app = answering(route.endpoint)
-    # `$`, which Starlette writes, lets a final newline pass
+for route in routes:  # `$`, which Starlette writes, lets a final newline pass
     route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
 
 

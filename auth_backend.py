@@ -59,9 +59,6 @@ class Stranger(BaseUser):
         return ""
 
 
-_NOBODY = AuthCredentials(), Stranger(MissingToken())
-
-
 class BearerBackend(AuthenticationBackend):
     def __init__(self, tokens: Tokens, revocations: Revocations) -> None:
         self._tokens = tokens
@@ -71,7 +68,7 @@ class BearerBackend(AuthenticationBackend):
         try:
             token = extract_bearer(conn.scope["headers"])
             if token is None:
-                return _NOBODY
+                return AuthCredentials(), Stranger(MissingToken())
             claims = self._tokens.verify(ACCESS, token)
             if await self._revocations.is_ended(claims):
                 raise InvalidToken("ended session", client=claims.sub, session=claims.sid)

@@ -502,7 +502,9 @@ def test_a_route_of_ones_own_works_as_shown(clone: Path) -> None:
         for part in re.split("^# ", code, flags=re.MULTILINE)[1:]:
             place, _, shown = part.partition("\n")
             if place == "app.py, a line of `routes`":
-                app = app.replace("routes = [\n", f"routes = [\n    {shown}", 1)
+                head, routes, rest = app.partition("routes: list[Route] = [\n")
+                assert routes
+                app = f"{head}{routes}    {shown}{rest}"
             elif place == "handlers.py":
                 handlers += f"\n\n{shown}"
             else:
