@@ -171,6 +171,8 @@ def app_from_environment() -> Starlette:
     # What is loaded by now stays. The garbage collector would look through all of it again and
     # again: a seventh of the price of a log-out, and 30 ms in which nobody is answered.
     gc.freeze()
+    # And what waits for the disk is young for longer than the 700 objects that are the default.
+    gc.set_threshold(3_000)
     return app
 
 
