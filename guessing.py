@@ -17,6 +17,8 @@ from errors import InvalidClient, TooManyFailures
 
 T = TypeVar("T")
 STORE_SECONDS = 0.5
+REFUSAL_SECONDS = 0.001
+"""How long it takes to refuse a key, however soon it is known why: the time must not tell that."""
 RETRY_SECONDS = 5.0
 
 logger = logging.getLogger("auth.guessing")
@@ -98,6 +100,15 @@ class FailedLogins:
                 self._is_reachable = True
                 return answer
         return await question(self._own, network)
+
+
+async def conceal(began: float) -> None:
+    """Wait until a refused key may be told so; `began` is of `time.perf_counter`.
+
+    Others are served meanwhile, which a timer would do as well, but it counts in milliseconds.
+    """
+    while time.perf_counter() < began + REFUSAL_SECONDS:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # nothing happens that could be waited for
 
 
 def _seconds_left(window: WindowStats) -> int:

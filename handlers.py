@@ -1,5 +1,6 @@
 """The endpoints: parse, decide, answer."""
 
+import time
 from functools import partial
 from typing import TypedDict
 
@@ -9,11 +10,11 @@ from starlette.requests import Request
 import audit
 import registry
 import store
-from answers import Answer
+from answers import Answer, refuse
 from auth_backend import authenticated, extract_bearer
 from database import Database
-from errors import InvalidRequest, InvalidToken, MissingToken, NotFound
-from guessing import FailedLogins
+from errors import InvalidClient, InvalidRequest, InvalidToken, MissingToken, NotFound
+from guessing import FailedLogins, conceal
 from key_file import WatchedKeys
 from lookups import Lookups
 from payloads import read_payload
@@ -35,9 +36,14 @@ class State(TypedDict):
 
 async def login(request: Request[State]) -> Answer:
     payload = await read_payload(request, LOGIN)
-    state = request.state
+    began, state = time.perf_counter(), request.state
     log_in = partial(state["sessions"].log_in, payload["client_key"], payload["scope"])
-    return Answer(await state["failed_logins"].guard(audit.origin()["address"], log_in))
+    try:
+        return Answer(await state["failed_logins"].guard(audit.origin()["address"], log_in))
+    except InvalidClient as refusal:
+        answer = refuse(request, refusal)
+        await conceal(began)
+        return answer
 
 
 async def refresh_token(request: Request[State]) -> Answer:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from app import create_app
+from client_keys import new_client_key
 from settings import Settings
 from tests import forge
 from tests.conftest import Clock, Registered
@@ -23,6 +24,7 @@ COUNTED = {
     ("base_events", "run_in_executor"): "hops",
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",  # to verify is to sign and to compare
+    ("guessing", "conceal"): "concealments",
 }
 
 Send = Callable[..., Awaitable[tuple[dict[str, Any], Counter[str]]]]
@@ -131,6 +133,10 @@ def test_a_stranger_costs_a_signature_at_most(settings: Settings, clock: Clock) 
         unknown = forge.token(secret="k" * 32)
         assert (await send("/secure-data", unknown, 401))[1] == costs(0, 0, 0)
         key = "ck_0123456789abcdef_" + "a" * 51
-        assert (await send("/login", status=401, client_key=key))[1] == costs(0, 0, 0)
+        concealed = Counter(concealments=1)
+        assert (await send("/login", status=401, client_key=key))[1] == concealed
+        unknown = new_client_key().text
+        refused = costs(1, 1, 0) + concealed
+        assert (await send("/login", status=401, client_key=unknown))[1] == refused
 
     run(settings, clock, test)
