@@ -95,7 +95,9 @@ class PreparedHS256(HMACAlgorithm):
         return mac.finalize()
 
     def verify(self, msg: bytes, sig: bytes, key: OctKey) -> bool:
-        return compare_digest(sig, self.sign(msg, key))
+        mac = self._prepared.copy()
+        mac.update(msg)
+        return compare_digest(sig, mac.finalize())
 
 
 def from_secret(secret: str) -> SigningKey:
