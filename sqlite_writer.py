@@ -111,8 +111,9 @@ class Writer:
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
     def _begin(self) -> None:
+        self._check()  # of a file that was emptied, SQLite would remember what is not so
         self._connection.execute("BEGIN IMMEDIATE")
-        self._check()  # now, since it may have waited for the lock of another process
+        self._check()  # it may have waited for the lock of another process
 
     def _commit_together(self, queries: list[Query]) -> list[Rows | Exception]:
         """One transaction. A query that fails by itself does not fail its neighbours."""
