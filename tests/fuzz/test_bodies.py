@@ -23,6 +23,7 @@ from tests.conftest import NOW, SECRET, Clock
 from tests.fuzz.budget import budget
 
 FIELDS = {"/login": "client_key", "/refresh-token": "refresh_token", "/logout": "access_token"}
+OPTIONAL = ("everywhere", "scope")
 PATHS = st.sampled_from(sorted(FIELDS))
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -81,7 +82,7 @@ class Service:
             error = response.json()["error"]
             assert error in CODES[status]
             body = assert_refused(response, status, error, MARKER)
-            assert set(body.get("fields", {})) <= {FIELDS[path], "everywhere"}
+            assert set(body.get("fields", {})) <= {FIELDS[path], *OPTIONAL}
         assert MARKER not in str(response.headers)
         assert MARKER not in self.lines.text
         assert "Traceback" not in self.lines.text
@@ -297,7 +298,7 @@ def test_any_urlencoded_form_is_refused(
 
 # Odd, but legal: what every reader of the RFCs has to take
 
-UNKNOWN = TEXT.filter(lambda name: name not in [*FIELDS.values(), "everywhere"])
+UNKNOWN = TEXT.filter(lambda name: name not in [*FIELDS.values(), *OPTIONAL])
 SPACES = st.text(" \t\r\n", max_size=3)
 JSON_TYPES = st.sampled_from(
     [JSON_TYPE, "Application/JSON", "application/json; charset=utf-8", " application/json ;a=b"]
@@ -353,7 +354,7 @@ def multipart_bodies(draw: st.DrawFn, field: str, value: str, boundary: str) -> 
     safe = st.text(st.characters(min_codepoint=48, max_codepoint=122), min_size=1).filter(
         lambda text: "\\" not in text
     )
-    others = draw(st.sets(safe.filter(lambda text: text not in [*FIELDS.values(), "everywhere"])))
+    others = draw(st.sets(safe.filter(lambda text: text not in [*FIELDS.values(), *OPTIONAL])))
     parts = [(f'{name}: form-data; name="{other}"', MARKER.encode()) for other in sorted(others)]
     right = (f'{name}: form-data; name="{field}"{more}', value.encode())
     parts = parts[:18]
