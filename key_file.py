@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 import audit
-from key_schedule import Schedule
+from key_schedule import Schedule, live
 from settings import Settings, SettingsError
 from signing_keys import KeyFault, SigningKey, from_jwk
 
@@ -64,11 +64,10 @@ def _keys(path: str, jwks: list[Any]) -> list[SigningKey]:
 
 def read_live(path: str, now: float) -> list[SigningKey]:
     """The keys whose time is not over; the newest of them signs for good. As `read` otherwise."""
-    keys = sorted(read(path), key=lambda key: key.signs_from)
-    live = [key for key in keys if key.retires_at > now]
-    if not live or live[-1].dates().keys() & {"signs_until", "retires_at"}:
+    keys = live(sorted(read(path), key=lambda key: key.signs_from), now)
+    if not keys or keys[-1].dates().keys() & {"signs_until", "retires_at"}:
         raise SettingsError(f"{path} has no key that signs: run `manage.py new-signing-key`.")
-    return live
+    return keys
 
 
 def write(path: str, keys: Sequence[SigningKey]) -> None:
@@ -147,14 +146,13 @@ class WatchedKeys:
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _hand_over(self) -> None:
-        now = self._clock()
-        live = [key for key in self._keys if key.retires_at > now]
-        if live != self._in_force:
-            self._in_force = live
-            self._use(live)
+        in_force = live(self._keys, self._clock())
+        if in_force != self._in_force:
+            self._in_force = in_force
+            self._use(in_force)
 
     def published(self) -> tuple[list[dict[str, str]], int]:
         """The public keys, and for how many seconds they may be kept."""
         now = self._clock()
-        keys = [key for key in self._in_force if key.retires_at > now]
+        keys = live(self._in_force, now)
         return [key.public() for key in keys], self._schedule.max_age(keys, now)

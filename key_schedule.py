@@ -16,6 +16,11 @@ PICK_UP_SECONDS = 2
 """After that long each worker that sees a new file has read it."""
 
 
+def live(keys: Sequence[SigningKey], now: float) -> list[SigningKey]:
+    """Those whose time is not over."""
+    return [key for key in keys if key.state(now) != "retired"]
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """The durations that the dates are worked out from, in seconds."""
@@ -38,7 +43,7 @@ class Schedule:
         self, keys: Sequence[SigningKey], new: SigningKey, now: int, at_once: bool
     ) -> list[SigningKey]:
         """With the new key, and without those whose time is over."""
-        kept = [key for key in keys if key.retires_at > now]
+        kept = live(keys, now)
         if not any(key.state(now) == "signing" for key in kept):
             start = now  # nobody has a set of ours yet, or it was of no use
         elif at_once:
