@@ -1,6 +1,8 @@
 """Writes answers: always JSON, and a refusal is one of them."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -11,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import audit
-from errors import MethodNotAllowed, NotFound, Refusal, ServerError, error_body
+from errors import CHALLENGE, MethodNotAllowed, NotFound, Refusal, ServerError, error_body
 from refusals import Refusals
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
@@ -70,10 +72,19 @@ async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
     return refuse(request, refusal)
 
 
-async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Answer:
-    """Starlette's own refusals. They keep their headers: a 405 says what it would `Allow`."""
-    refusal = MethodNotAllowed() if exception.status_code == 405 else NotFound()
-    return Answer(error_body(refusal), refusal.status, exception.headers)
+async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Response:
+    """A refusal of Starlette's, or of a handler that is not ours, under its own status. It keeps
+    its headers: a 405 says what it would `Allow`."""
+    status, headers = exception.status_code, dict(exception.headers or {})
+    if status in (204, 304):
+        return Response(status_code=status, headers=headers)  # which have no body (RFC 9110, 6.4.1)
+    if status == 401:  # each carries a challenge (RFC 9110, 15.5.2)
+        headers = {"WWW-Authenticate": CHALLENGE} | headers
+    ours: dict[int, Refusal] = {404: NotFound(), 405: MethodNotAllowed()}
+    if refusal := ours.get(status):
+        return Answer(error_body(refusal), refusal.status, headers)
+    code = re.sub(r"\W+", "_", HTTPStatus(status).phrase.lower())
+    return Answer({"error": code, "error_description": exception.detail}, status, headers)
 
 
 async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
