@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from marshmallow import ValidationError, fields, validates_schema
 from starlette.testclient import TestClient
 
+from schemas import Payload
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Registered
 
@@ -152,3 +154,19 @@ def test_a_charset_in_a_form_does_no_harm(
     content = part(KEY, registered.key) + b"--x--"
     headers = [(b"Content-Type", f"{MULTIPART}; charset={charset}".encode("latin-1"))]
     assert api.post("/login", content=content, headers=headers).status_code in (200, 400, 401)
+
+
+class Interval(Payload):
+    first = fields.Integer(required=True)
+    last = fields.Integer(required=True)
+
+    @validates_schema
+    def in_order(self, sent: dict[str, int], **kwargs: object) -> None:
+        if sent["first"] > sent["last"]:
+            raise ValidationError("ends before it begins", "last")
+
+
+def test_a_schema_of_ones_own_keeps_its_validators() -> None:
+    assert Interval().read({"first": 1, "last": 2}) == {"first": 1, "last": 2}
+    with pytest.raises(ValidationError, match="ends before it begins"):
+        Interval().read({"first": 2, "last": 1})
