@@ -73,6 +73,8 @@ def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Ser
             env=clean_environ() | {"PORT": str(port)} | environ,
             stdout=console,
             stderr=subprocess.STDOUT,
+            # Who ran the tests may ignore Ctrl-C, as `nohup` does, and a child would, too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             served = Served(process, f"http://127.0.0.1:{port}", console_file)
