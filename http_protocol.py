@@ -59,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_head(received=0)
+        self._checked_at = self.loop.time()
         self._check = self.loop.call_later(self.check_seconds, self._check_waits)
         if len(self.connections) > self.max_connections:
             self._make_room()
@@ -171,6 +172,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_waits(self) -> None:
         now = self.loop.time()
+        # If this process was held up, the caller was not: what has come meanwhile is read first.
+        is_late = now - self._checked_at > 2 * self.check_seconds
+        self._checked_at = now
         if self.transport.get_write_buffer_size() == 0:
             self._unread_since = None
         elif self._unread_since is None:
@@ -178,7 +182,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._unread_since is not None and now - self._unread_since > self.wait_seconds:
             self.transport.abort()
             return
-        if self.waits_since is not None and now - self.waits_since > self.wait_seconds:
+        is_over = self.waits_since is not None and now - self.waits_since > self.wait_seconds
+        if is_over and not is_late:
             if self._is_idle():
                 self.transport.close()  # an answer would be taken for that to the next request
             else:

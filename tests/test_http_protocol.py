@@ -1,5 +1,6 @@
 """The limits of a connection, with a server of the test's own that is quick to lose patience."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 import uvicorn
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from http_protocol import GuardedProtocol
 
@@ -139,3 +141,43 @@ def test_an_idle_connection_is_closed_without_a_word(
             received += chunk
         assert received.count(b"HTTP/1.1 200 OK") == requests
         assert received.count(b"HTTP/1.1") == requests
+
+
+class HeldUpLoop(asyncio.SelectorEventLoop):
+    """Its clock goes on while it does not run, as for a process that was stopped."""
+
+    lost = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.lost
+
+
+def test_what_came_while_the_process_was_held_up_is_read_before_its_connection_is_closed() -> None:
+    """Else a caller that did all in time gets no answer."""
+    loop = HeldUpLoop()
+
+    async def act() -> tuple[bool, bool]:
+        ours, theirs = socket.socketpair()
+        config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+        config.load()
+
+        def make() -> GuardedProtocol:
+            return GuardedProtocol(config, ServerState(), {}, loop)
+
+        with theirs:
+            transport, protocol = await loop.connect_accepted_socket(make, ours)
+            loop.lost = 11.0
+            protocol._check_waits()  # noqa: SLF001  # as the timer that is late does
+            closed_at_once = transport.is_closing()
+            loop.lost += protocol.check_seconds
+            protocol._check_waits()  # noqa: SLF001
+            closed_later = transport.is_closing()
+            transport.abort()
+            await asyncio.sleep(0)
+            protocol._check.cancel()  # noqa: SLF001
+        return closed_at_once, closed_later
+
+    try:
+        assert loop.run_until_complete(act()) == (False, True)
+    finally:
+        loop.close()
