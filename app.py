@@ -22,18 +22,22 @@ import server
 from answers import Endpoint, exception_handlers
 from auth_backend import BearerBackend
 from background import attempt, repeat
+from client_logins import ClientLogins
+from clocks import Clock, Clocks, steady_clock
 from database import Database
 from guessing import FailedLogins
+from issuing import RENEW_SECONDS, Issuing
 from key_file import WatchedKeys, schedule_of
 from key_schedule import CHECK_SECONDS
 from key_uses import WRITE_SECONDS, KeyUses
 from lookups import Lookups
-from purging import purge
+from purging import purge_when_settled
 from refusals import Refusals
 from revocations import Revocations
 from server_lock import server_lock
 from sessions import Sessions
 from settings import Settings, load_settings
+from shared_count import SharedCount
 from tokens import Tokens
 
 PURGE_SECONDS = 60.0
@@ -55,19 +59,23 @@ for route in routes:  # `$`, which Starlette writes, lets a final newline pass
 
 def create_app(
     settings: Settings,
-    clock: Callable[[], float] = time.time,
+    clock: Clock = time.time,
     create_database: Callable[[str], Database] = Database,
+    steady_clock: Clock = steady_clock,
 ) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""
     database = create_database(settings.database_url)
     tokens = create_tokens(settings, clock)
     signing_keys = create_signing_keys(settings, tokens, clock)
-    revocations = create_revocations(settings, database, clock)
-    failed_logins = create_failed_logins(settings)
+    clocks = Clocks(clock, steady_clock)
+    revocations = create_revocations(settings, database, clocks, tokens.serve)
+    failed_logins, client_logins = create_limits(settings)
     refusals = Refusals()
     lookups = Lookups(revocations)
     key_uses = KeyUses(database)
-    sessions = Sessions(database, tokens, lookups, key_uses, settings.refresh_grace_seconds, clock)
+    issuing = Issuing(database)
+    grace, leeway = settings.refresh_grace_seconds, settings.leeway_seconds
+    sessions = Sessions(database, tokens, lookups, key_uses, client_logins, issuing, grace)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
@@ -76,12 +84,13 @@ def create_app(
                 stack.enter_context(server_lock(database.url.database, settings.workers == 1))
             await stack.enter_async_context(database)
             await schema.check(database)
-            await revocations.load()
+            await revocations.read()
             stack.push_async_callback(attempt, key_uses.write)
             stack.push_async_callback(refusals.tell)
             for action, seconds in (
-                (revocations.poll, settings.revocation_poll_seconds),
-                (lambda: purge(database, clock(), settings.leeway_seconds), PURGE_SECONDS),
+                (revocations.read, settings.revocation_poll_seconds),
+                (lambda: issuing.renew(tokens.database_id, clock()), RENEW_SECONDS),
+                (lambda: purge_when_settled(database, clocks, leeway), PURGE_SECONDS),
                 (key_uses.write, WRITE_SECONDS),
                 (refusals.tell, 1.0),
                 *watch(signing_keys),
@@ -90,6 +99,7 @@ def create_app(
             yield {
                 "database": database,
                 "sessions": sessions,
+                "tokens": tokens,
                 "failed_logins": failed_logins,
                 "refusals": refusals,
                 "lookups": lookups,
@@ -144,23 +154,27 @@ def watch(signing_keys: WatchedKeys | None) -> list[tuple[Callable[[], Awaitable
 
 
 def create_revocations(
-    settings: Settings, database: Database, clock: Callable[[], float]
+    settings: Settings, database: Database, clocks: Clocks, serve: Callable[[str], None]
 ) -> Revocations:
     return Revocations(
         database,
-        token_seconds=settings.access_token_seconds + settings.leeway_seconds,
+        access_seconds=settings.access_token_seconds,
+        leeway_seconds=settings.leeway_seconds,
         max_age_seconds=settings.revocation_max_age_seconds,
         is_shared=settings.workers > 1 or not database.is_sqlite,
-        clock=clock,
+        clocks=clocks,
+        serve=serve,
     )
 
 
-def create_failed_logins(settings: Settings) -> FailedLogins:
-    return FailedLogins(
-        settings.rate_limit_storage,
+def create_limits(settings: Settings) -> tuple[FailedLogins, ClientLogins]:
+    count = SharedCount(settings.rate_limit_storage)
+    failed_logins = FailedLogins(
+        count,
         by_address=settings.login_failures_by_address,
         together=settings.login_failures_together,
     )
+    return failed_logins, ClientLogins(count, settings.logins_by_client)
 
 
 def app_from_environment() -> Starlette:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import deadline
 from headers import values_of
 
 logger = logging.getLogger("auth.audit")
@@ -38,6 +39,7 @@ class OriginMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             address = scope["client"][0] if scope["client"] else ""
+            deadline.begin()
             _origin.set({"request_id": _request_id(scope), "address": address})
         await self.app(scope, receive, send)
 

@@ -1,10 +1,15 @@
 """What a token of ours says."""
 
 import os
+import secrets
 from hashlib import sha256
 from typing import NamedTuple
 
 import base64url
+
+MAX_ACCESS_SECONDS = 86_400
+MAX_SESSION_SECONDS = 31_536_000
+"""No access token and no session lives longer, whatever the settings of a server say."""
 
 
 class Claims(NamedTuple):
@@ -14,6 +19,9 @@ class Claims(NamedTuple):
     `epoch` is when all of the client's sessions had last been ended as this one began. To end
     them all is to make a later epoch: every token of an earlier one is dead. An epoch is compared
     with what the database holds and never with a clock, so nodes need not agree on the time.
+
+    `database_id` is no claim: it stands in the header's `kid`, since a token counts only with the
+    database that it was issued for.
     """
 
     sub: str
@@ -24,6 +32,7 @@ class Claims(NamedTuple):
     epoch: float
     iat: int
     exp: int
+    database_id: str
 
     def successor(self, iat: int) -> "Claims":
         """Of a refresh token: the one that follows it, the same for whoever asks, and no longer."""
@@ -33,6 +42,10 @@ class Claims(NamedTuple):
 def new_id() -> str:
     """128 random bits, for a `jti` or a `sid`."""
     return base64url.encode(os.urandom(16)).decode()
+
+
+def new_database_id() -> str:
+    return secrets.token_hex(8)
 
 
 def successor_jti(jti: str) -> str:

@@ -13,7 +13,6 @@ from commands import (
     Report,
     confirm,
     confirmed,
-    end_of_sessions,
     find_client,
     reported,
     run,
@@ -70,11 +69,10 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
     async def change(database: Database, settings: Settings) -> tuple[Record, str]:
         row = await find_client(database, client)
         now = time.time()
-        until = end_of_sessions(now)
-        was = await registry.set_scopes(database, row["id"], scopes, False, now, until)
+        was = await registry.set_scopes(database, row["id"], scopes, False, now)
         if was is None:
             confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
-            was = await registry.set_scopes(database, row["id"], scopes, True, now, until)
+            was = await registry.set_scopes(database, row["id"], scopes, True, now)
         await settled(settings)
         return row, was or ""
 
@@ -127,8 +125,7 @@ def disable_client(client: str, yes: bool) -> Report:
     async def disable(database: Database, settings: Settings) -> Record:
         row = await find_client(database, client)
         confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
-        now = time.time()
-        await registry.disable_client(database, row["id"], now, end_of_sessions(now))
+        await registry.disable_client(database, row["id"], time.time())
         await settled(settings)
         return row
 

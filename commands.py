@@ -17,7 +17,7 @@ import schema
 from database import FAULTS, Database, explain
 from errors import TemporarilyUnavailable
 from revocations import TIMER_SECONDS
-from settings import MAX_SESSION_SECONDS, Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, load_settings
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -105,12 +105,6 @@ async def find_client(database: Database, name_or_id: str) -> Record:
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
     return client
-
-
-def end_of_sessions(now: float) -> int:
-    """When each session that has begun is over. Not by the setting of their time, which the server
-    may have been given elsewhere."""
-    return int(now) + MAX_SESSION_SECONDS
 
 
 async def settled(settings: Settings) -> None:

@@ -16,7 +16,7 @@ import schema
 from commit_order import NextCommit
 from database import Database
 from server_lock import AlreadyServed, server_lock
-from tables import metadata
+from tables import identity, metadata
 
 BATCH = 500
 """Rows held in memory at a time; SQLite takes no more than 32,766 values in a statement."""
@@ -30,6 +30,8 @@ class CopyRefused(Exception):
 
 async def copy(source: Database, target: Database) -> dict[str, int]:
     """Copy from the connected `source`; tell how many rows each table has.
+
+    The target gets the identity of the source, so that sessions go on.
 
     Raises `CopyRefused`, and what the databases raise.
     """
@@ -46,9 +48,11 @@ async def copy(source: Database, target: Database) -> dict[str, int]:
             target.transaction(),
         ):
             await _demand_empty(target)
+            await target.fetch_all(sa.delete(identity))  # it becomes the same database
             counts = {table.name: await _fill(source, target, table) for table in _tables()}
             for table in _tables():
                 await _compare(source, target, table, counts[table.name])
+    del counts[identity.name]
     return counts
 
 
@@ -70,7 +74,7 @@ def _tables() -> list[sa.Table]:
 
 
 async def _demand_empty(target: Database) -> None:
-    for table in _tables():
+    for table in set(_tables()) - {identity}:
         if await target.fetch_all(sa.select(_key(table)).limit(1)):
             raise CopyRefused(f"The target has rows in {table.name}; it must be empty.")
 

@@ -2,19 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, cast
 
 import databases
 from databases.interfaces import Record
 from sqlalchemy.sql import ClauseElement
 
+import deadline
 import postgres_backend
 import sqlite_backend
+from deadline import ANSWER_SECONDS
 from errors import TemporarilyUnavailable
 from statements import Bound
 
 T = TypeVar("T")
+
+
+class Unfit(OSError):
+    """The database answers, and must not be served from."""
+
+
 FAULTS = (*sqlite_backend.FAULTS, *postgres_backend.FAULTS)
 
 logger = logging.getLogger("auth.database")
@@ -51,6 +60,21 @@ class Database(databases.Database):
     ) -> list[Record]:
         return await self._ask(query, values)
 
+    async def kept_connection(self) -> object:
+        """A connection that nobody else uses: the same one until it is lost.
+
+        What hangs on a connection of the database can be told from it. Raises
+        `TemporarilyUnavailable`.
+        """
+        async with self.reached(ANSWER_SECONDS):
+            return await self._backend.kept_connection()
+
+    async def fetch_kept(
+        self, connection: object, query: ClauseElement, values: dict[str, Any]
+    ) -> list[Mapping[str, Any]]:
+        """Ask on that connection and no other, within `reached`. It is lost if it is broken off."""
+        return await self._backend.fetch_kept(connection, Bound(query, values))
+
     async def fetch_one(
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
     ) -> Record | None:
@@ -75,17 +99,32 @@ class Database(databases.Database):
 
         return await asyncio.shield(asyncio.create_task(run()))
 
+    async def ask(
+        self, query: ClauseElement, values: dict[str, Any], seconds: float = ANSWER_SECONDS
+    ) -> list[Record]:
+        """A statement that is a constant, outside of a transaction."""
+        async with self.reached(seconds):
+            # Without the library's records of who has which connection: they cost as much as all
+            # the rest.
+            return await self._backend.fetch(Bound(query, values))
+
     async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Record]:
-        """The one border where a driver's exception becomes ours. Its text may quote values."""
+        if not isinstance(query, str):
+            if not (self._connection_map and self._connection is not None):
+                return await self.ask(query, values or {})
+            query, values = _bind(query, values), None  # in a transaction
+        async with self.reached(None):  # the driver has limits of its own
+            return await super().fetch_all(query, values)
+
+    @asynccontextmanager
+    async def reached(self, seconds: float | None) -> AsyncIterator[None]:
+        """The one border where a driver's exception becomes ours. Its text may quote values.
+
+        Raises `TemporarilyUnavailable` for one, or if it takes longer.
+        """
         try:
-            if isinstance(query, str):
-                rows = await super().fetch_all(query, values)
-            elif self._connection_map and self._connection is not None:  # in a transaction
-                rows = await super().fetch_all(_bind(query, values))
-            else:
-                # Without the library's records of who has which connection: they cost as much as
-                # all the rest.
-                rows = await self._backend.fetch(Bound(query, values or {}))
+            async with asyncio.timeout_at(seconds and deadline.after(seconds)):
+                yield
         except FAULTS as fault:
             if self._is_reachable:
                 details = {"fault": type(fault).__name__}
@@ -95,7 +134,6 @@ class Database(databases.Database):
         if not self._is_reachable:
             logger.info("database_reachable")
         self._is_reachable = True
-        return rows
 
 
 def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
@@ -103,8 +141,14 @@ def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
     return cast(ClauseElement, Bound(query, values or {}))
 
 
+def is_of_standby(fault: BaseException) -> bool:
+    return isinstance(fault.__cause__ or fault, postgres_backend.Standby)
+
+
 def explain(fault: BaseException) -> str:
     """A line for the operator. What PostgreSQL adds in further lines may quote a row."""
+    if is_of_standby(fault):
+        return postgres_backend.STANDBY
     cause = fault.__cause__ or fault
     lines = str(cause).splitlines() or [type(cause).__name__]
     return f"The database cannot be asked: {lines[0]}"

@@ -9,14 +9,27 @@ import click
 
 import audit
 import copying
+import database_identity
 import purging
 import schema
 import sqlite_files
-from commands import Failure, Report, confirm, confirmed, reported, run, run_unprepared
+import survey
+from claims import new_database_id
+from commands import (
+    Failure,
+    Report,
+    confirm,
+    confirmed,
+    reported,
+    run,
+    run_unprepared,
+    settled,
+)
 from database import Database
 from development import SECRET_FILE
 from doctor import Check, look_at_file, look_at_settings, permissions
 from doctor_database import look_at_database
+from revocations import MARGIN_SECONDS
 from settings import Settings, SettingsError, SettingsSchema, load_settings
 from tables import SCHEMA_REVISION
 
@@ -33,13 +46,22 @@ def migrate() -> Report:
     return Report({"revision": SCHEMA_REVISION}, f"The schema is at revision {SCHEMA_REVISION}.")
 
 
+async def demand_right_clock(database: Database, now: float) -> None:
+    """Raises `Failure` if our clock is not the database's; SQLite has no other than ours."""
+    theirs = await survey.read_clock(database)
+    if theirs is not None and abs(theirs - now) > MARGIN_SECONDS:
+        raise Failure("The clock of this machine is not the database's: set it first.")
+
+
 @click.command()
 @reported
 def purge() -> Report:
     """Delete the rows whose time is over; the server does it by itself while it runs."""
 
     async def delete(database: Database, settings: Settings) -> int:
-        return await purging.purge(database, time.time(), settings.leeway_seconds)
+        now = time.time()
+        await demand_right_clock(database, now)
+        return await purging.purge(database, now, settings.leeway_seconds)
 
     deleted = run(delete)
     return Report({"deleted": deleted}, f"Deleted {deleted} rows.")
@@ -85,7 +107,7 @@ def back_up(file: Path) -> Report:
         if not database.is_sqlite:
             raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
         try:
-            sqlite_files.back_up(database.url.database, file)
+            sqlite_files.back_up(database.url.database, file, new_database_id())
         except FileExistsError:
             raise Failure(f"There is a file {file} already; choose another name.") from None
         except sqlite_files.Damaged as damage:
@@ -94,6 +116,30 @@ def back_up(file: Path) -> Report:
     run(make)
     audit.record("database_backed_up")
     return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
+
+
+@click.command()
+@confirmed
+@reported
+def end_all_sessions(yes: bool) -> Report:
+    """End every session of every client: no token that was ever issued opens anything.
+
+    For an emergency, and after a restore by other means than `back-up`: there, what was ended
+    since would live again.
+    """
+
+    async def end(database: Database, settings: Settings) -> None:
+        confirm("End every session of every client?", yes)
+        await database_identity.change_identity(database, new_database_id(), int(time.time()))
+        await settled(settings)
+
+    run(end)
+    audit.record("all_sessions_ended")
+    return Report(
+        {"ended": True},
+        "Every session is ended, and each client logs in anew. If a secret has leaked, change it:"
+        " who has it can sign new tokens.",
+    )
 
 
 @click.command()

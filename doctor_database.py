@@ -7,7 +7,7 @@ from functools import partial
 
 import schema
 import survey
-from database import FAULTS, Database, explain
+from database import FAULTS, Database, explain, is_of_standby
 from development import DEMO_NAME
 from doctor import Check, judge
 from errors import TemporarilyUnavailable
@@ -17,6 +17,7 @@ from tables import SCHEMA_REVISION
 
 DAY_SECONDS = 86_400
 OLD_DAYS = 365
+OPEN_SECONDS = 60
 SHOWN_DAYS = 7
 
 
@@ -42,7 +43,9 @@ async def look_at_database(
                 if seen[0].status == "fault":
                     break  # without our tables, each of the other questions would fail
     except (TemporarilyUnavailable, *FAULTS) as fault:
-        remedy = "See that it runs, and that DATABASE_URL names it; `manage.py migrate` makes one."
+        remedy = f"See that it runs, and that DATABASE_URL names it. {schema.NO_DATABASE}"
+        if is_of_standby(fault):
+            remedy = "Give the URL of the primary."
         return [*seen, Check("database", "fault", explain(fault), remedy)]
     return [Check("database", "ok", f"It answers ({database.url.dialect})."), *seen]
 
@@ -58,6 +61,11 @@ async def tables(patient: Patient) -> Check:
 
 async def clocks(patient: Patient) -> Check:
     before = patient.clock()
+    newest = await survey.newest_row(patient.database)
+    if newest is not None and newest > before + MARGIN_SECONDS:
+        detail = f"What was ended last is {newest - before:.0f} s in the future."
+        return Check("clock", "fault", detail, "Set the clock of this machine, or wait.")
+    before = patient.clock()
     theirs = await survey.read_clock(patient.database)
     if theirs is None:
         return Check("clock", "ok", "SQLite goes by the clock of this machine.")
@@ -68,6 +76,53 @@ async def clocks(patient: Patient) -> Check:
         f"The database's clock and ours are {apart:.1f} s apart.",
         "Let NTP set the clock of every machine.",
         "fault" if apart > MARGIN_SECONDS else "warning",
+    )
+
+
+async def identity(patient: Patient) -> Check:
+    """A restore by other means than `back-up` needs a new one."""
+    row = await survey.find_identity(patient.database)
+    if row is None:
+        remedy = "Run `manage.py end-all-sessions`, or restore a back-up."
+        return Check("identity", "fault", "The database has no identity.", remedy)
+    days = (patient.clock() - row["created_at"]) // DAY_SECONDS
+    return Check("identity", "ok", f"It has been {row['database_id']} for {days:.0f} days.")
+
+
+async def purged(patient: Patient) -> Check:
+    """Until then tokens are refused, since a row that ended them may be gone."""
+    row = await survey.find_identity(patient.database)
+    until = max(row["access_purged_until"], row["refresh_purged_until"]) if row else 0
+    seconds = until - patient.clock()
+    return judge(
+        "purged",
+        seconds < MARGIN_SECONDS,
+        f"A purge went by a clock that was {seconds:.0f} s ahead."
+        if seconds >= MARGIN_SECONDS
+        else "No purge went by a clock that was ahead.",
+        "Tokens that end by then are refused: `manage.py end-all-sessions` makes that good.",
+    )
+
+
+async def transactions(patient: Patient) -> Check:
+    if patient.database.is_sqlite:
+        return Check("transactions", "ok", "SQLite has one writer at a time.")
+    seconds = await survey.oldest_writer(patient.database)
+    return judge(
+        "transactions",
+        seconds <= OPEN_SECONDS,
+        f"The oldest that writes, in any database of this server, is {seconds:.0f} s old.",
+        "See pg_stat_activity and pg_prepared_xacts: commit it, or pg_terminate_backend.",
+    )
+
+
+async def numbers(patient: Patient) -> Check:
+    future = 0 if patient.database.is_sqlite else await survey.count_future(patient.database)
+    return judge(
+        "numbers",
+        future == 0,
+        f"{future} rows have transaction numbers of the future.",
+        "They are of another PostgreSQL: `manage.py end-all-sessions`, if that was not run since.",
     )
 
 
@@ -130,7 +185,11 @@ async def ended_sessions(patient: Patient) -> Check:
 
 LOOKS: tuple[Callable[[Patient], Coroutine[None, None, Check]], ...] = (
     tables,
+    identity,
+    purged,
     clocks,
+    transactions,
+    numbers,
     writing,
     clients,
     demo,

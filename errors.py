@@ -144,6 +144,19 @@ class TooManyFailures(Refusal):
         self.headers = {"Retry-After": str(seconds)}
 
 
+class TooManyLogins(Refusal):
+    """The client has begun as many sessions as it may for now (RFC 6585, 4)."""
+
+    status = 429
+    error = "too_many_logins"
+    event = "login_refused"
+    description = "This client has logged in too often; use the tokens that it has."
+
+    def __init__(self, seconds: int, **details: str) -> None:
+        super().__init__("too many logins", None, **details)
+        self.headers = {"Retry-After": str(seconds)}
+
+
 class HeadTooLarge(Refusal):
     """The request line and the headers are over the limit (RFC 6585, 5)."""
 

@@ -13,7 +13,14 @@ import store
 from answers import Answer, refuse
 from auth_backend import authenticated, extract_bearer
 from database import Database
-from errors import InvalidClient, InvalidRequest, InvalidToken, MissingToken, NotFound
+from errors import (
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    NotFound,
+    TemporarilyUnavailable,
+)
 from guessing import FailedLogins, conceal
 from key_file import WatchedKeys
 from lookups import Lookups
@@ -21,6 +28,7 @@ from payloads import read_payload
 from refusals import Refusals
 from schemas import LOGIN, LOGOUT, REFRESH
 from sessions import Sessions
+from tokens import Tokens
 
 
 class State(TypedDict):
@@ -28,6 +36,7 @@ class State(TypedDict):
 
     database: Database
     sessions: Sessions
+    tokens: Tokens
     failed_logins: FailedLogins
     refusals: Refusals
     lookups: Lookups
@@ -35,6 +44,7 @@ class State(TypedDict):
 
 
 async def login(request: Request[State]) -> Answer:
+    _refuse_if_unavailable(request)
     payload = await read_payload(request, LOGIN)
     began, state = time.perf_counter(), request.state
     log_in = partial(state["sessions"].log_in, payload["client_key"], payload["scope"])
@@ -47,16 +57,25 @@ async def login(request: Request[State]) -> Answer:
 
 
 async def refresh_token(request: Request[State]) -> Answer:
+    _refuse_if_unavailable(request)
     payload = await read_payload(request, REFRESH)
     pair = await request.state["sessions"].refresh(payload["refresh_token"])
     return Answer(pair)
 
 
 async def logout(request: Request[State]) -> Answer:
+    _refuse_if_unavailable(request)
     payload = await read_payload(request, LOGOUT)
     access_token = _token_to_end(request, payload["access_token"])
     await request.state["sessions"].log_out(access_token, payload["everywhere"])
     return Answer({"message": "Logged out."})
+
+
+def _refuse_if_unavailable(request: Request[State]) -> None:
+    """A caller who has waited for the database for the sake of a header does not wait again."""
+    refusal = getattr(request.user, "refusal", None)
+    if isinstance(refusal, TemporarilyUnavailable):
+        raise refusal
 
 
 def _token_to_end(request: Request[State], in_body: str | None) -> str:
@@ -103,7 +122,7 @@ async def jwks(request: Request[State]) -> Answer:
     signing_keys = request.state["signing_keys"]
     if signing_keys is None:
         raise NotFound
-    keys, max_age = signing_keys.published()
+    keys, max_age = signing_keys.published(request.state["tokens"].database_id)
     answer = Answer({"keys": keys})
     answer.headers["Cache-Control"] = f"public, max-age={max_age}"
     return answer

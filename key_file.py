@@ -151,8 +151,8 @@ class WatchedKeys:
             self._in_force = in_force
             self._use(in_force)
 
-    def published(self) -> tuple[list[dict[str, str]], int]:
-        """The public keys, and for how many seconds they may be kept."""
+    def published(self, database_id: str) -> tuple[list[dict[str, str]], int]:
+        """The public keys of this database, and for how many seconds they may be kept."""
         now = self._clock()
         keys = live(self._in_force, now)
-        return [key.public() for key in keys], self._schedule.max_age(keys, now)
+        return [key.public(database_id) for key in keys], self._schedule.max_age(keys, now)

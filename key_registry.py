@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from client_keys import ClientKey
 from database import Database
-from store import end_session, key_is_open, tell_change
+from endings import end_session, ending_by_operator, tell_change
+from store import key_is_open
 from tables import client_keys
 
 ADD_KEY = insert(client_keys).returning(client_keys.c.id)
@@ -93,9 +94,7 @@ REVOKE = (
 )
 
 
-async def revoke_keys(
-    database: Database, key_ids: Iterable[str], now: float, expires_at: int
-) -> set[str]:
+async def revoke_keys(database: Database, key_ids: Iterable[str], now: float) -> set[str]:
     """Let the keys open nothing, and end every session that they began.
 
     All of them or none. Returns those that were not revoked before.
@@ -105,7 +104,7 @@ async def revoke_keys(
         await tell_change(database, now)
         rows: list[Any] = []
         for key_id in key_ids:
-            await end_session(database, key_id, "revoked", now, expires_at)
+            await end_session(database, ending_by_operator(key_id, "revoked", now))
             rows += await database.fetch_all(REVOKE, {"key_id": key_id, "now": int(now)})
         return {row["id"] for row in rows}
 

@@ -12,7 +12,7 @@ from databases.interfaces import Record
 import audit
 import key_registry
 from client_keys import find_keys
-from commands import Failure, Report, confirm, confirmed, end_of_sessions, reported, run, settled
+from commands import Failure, Report, confirm, confirmed, reported, run, settled
 from database import Database
 from settings import Settings
 
@@ -42,9 +42,8 @@ def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
             keys, unknown = [await _find_one(database, key_id)], []
         if live := [key["id"] for key in keys if key["revoked_at"] is None]:
             confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
-        now = time.time()
         ids = [key["id"] for key in keys]
-        revoked = await key_registry.revoke_keys(database, ids, now, end_of_sessions(now))
+        revoked = await key_registry.revoke_keys(database, ids, time.time())
         await settled(settings)
         return keys, revoked, unknown
 

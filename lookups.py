@@ -30,14 +30,14 @@ class Lookups:
             self._kept.clear()
             self._changes = self.revocations.changes
         row, until = self._kept.get(name, (None, 0))
-        is_good = self.revocations.steady_clock() < until and self.revocations.are_fresh()
+        is_good = self.revocations.clocks.steady() < until and self.revocations.are_fresh()
         return row if is_good else None
 
     async def find(self, name: str, ask: Callable[[], Awaitable[Record]]) -> Row:
         """The same, else what `ask` returns; what it raises is not kept."""
         row = self.kept(name)
         if row is None:
-            now, changes = self.revocations.steady_clock(), self.revocations.changes
+            now, changes = self.revocations.clocks.steady(), self.revocations.changes
             row = dict(await ask())  # quicker to read than a record
             if self.revocations.changes == changes:
                 self._kept[name] = row, now + LOOKUP_SECONDS

@@ -36,6 +36,7 @@ for command in (
     database_commands.purge,
     database_commands.copy_database,
     database_commands.back_up,
+    database_commands.end_all_sessions,
     database_commands.doctor,
 ):
     cli.add_command(command)

@@ -1,17 +1,14 @@
 """The registry of clients: one coroutine for each thing that an operator does."""
 
-import math
-
 import sqlalchemy as sa
 from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
-from claims import Claims
 from client_keys import ClientKey
 from database import Database
+from endings import end_client, ending_by_operator, tell_change
 from key_registry import add_key
 from scopes import is_within
-from store import end_all_sessions, tell_change
 from tables import clients
 
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
@@ -68,7 +65,7 @@ SET_SCOPES = (
 
 
 async def set_scopes(
-    database: Database, client_id: str, scopes: str, may_end: bool, now: float, expires_at: int
+    database: Database, client_id: str, scopes: str, may_end: bool, now: float
 ) -> str | None:
     """What its next login may have; returns what that was before.
 
@@ -85,7 +82,7 @@ async def set_scopes(
             return None
         await database.fetch_one(SET_SCOPES, {"sub": client_id, "granted": scopes})
         if takes_away:
-            await _end_sessions(database, client_id, "scopes", now, expires_at)
+            await end_client(database, ending_by_operator(client_id, "scopes", now))
         return former
 
     return await database.atomically(change)
@@ -99,23 +96,15 @@ DISABLE = (
 )
 
 
-async def disable_client(database: Database, client_id: str, now: float, expires_at: int) -> None:
+async def disable_client(database: Database, client_id: str, now: float) -> None:
     """Let the client in no more, and end every session that it has."""
 
     async def disable() -> None:
         await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
-        await _end_sessions(database, client_id, "disabled", now, expires_at)
+        await end_client(database, ending_by_operator(client_id, "disabled", now))
         await tell_change(database, now)
 
     await database.atomically(disable)
-
-
-async def _end_sessions(
-    database: Database, client_id: str, reason: str, now: float, expires_at: int
-) -> None:
-    # Asked as by a token that nothing has ended: no row has its ids, no epoch is later.
-    undying = Claims(client_id, "", "", "", "", epoch=math.inf, iat=0, exp=0)
-    await end_all_sessions(database, undying, reason, now, expires_at)
 
 
 ENABLE = (

@@ -13,6 +13,10 @@ from tables import SCHEMA_REVISION
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+NO_DATABASE = (
+    "On a first start, `python manage.py migrate` makes it. If there was one, restore a back-up: "
+    "an empty one knows no client."
+)
 OTHER_SCHEMA = f"The schema of the database is not revision {SCHEMA_REVISION}."
 
 # Each of two nodes that upgrade at once begins with this, and so waits for the other.
@@ -30,7 +34,7 @@ class SchemaError(Exception):
     """There is no database, or one with another schema than this version of the service has."""
 
     def __init__(
-        self, fault: str, remedy: str = "`python manage.py migrate` makes what is needed."
+        self, fault: str, remedy: str = "`python manage.py migrate` brings it there."
     ) -> None:
         super().__init__(f"{fault} {remedy}")
 
@@ -44,32 +48,40 @@ async def prepare(database: Database, create: bool = False) -> None:
     """
     if database.is_sqlite and not os.path.exists(database.url.database):
         if not create:
-            raise SchemaError(f"There is no database {database.url.database}.")
+            raise SchemaError(f"There is no database {database.url.database}.", NO_DATABASE)
         create_file(database.url.database)
     async with database:
-        is_current = await _is_current(database)
-    if not is_current:
+        revision = await _revision(database)
+    if revision != SCHEMA_REVISION:
         if not database.is_sqlite:
-            raise SchemaError(OTHER_SCHEMA)
+            raise _fault(revision)
         await upgrade(database)
 
 
 async def check(database: Database) -> None:
     """Raises `SchemaError` unless the connected database has the schema that we need."""
-    if not await _is_current(database):
-        raise SchemaError(OTHER_SCHEMA)
+    revision = await _revision(database)
+    if revision != SCHEMA_REVISION:
+        raise _fault(revision)
 
 
-async def _is_current(database: Database) -> bool:
+async def _revision(database: Database) -> str:
+    """The revision of the schema; empty if there is none of ours."""
     if not await database.fetch_val(_HAS_REVISION[database.url.dialect]):
-        return False
-    revision = await database.fetch_val("SELECT version_num FROM alembic_version")
-    return bool(revision == SCHEMA_REVISION)
+        return ""
+    return str(await database.fetch_val("SELECT version_num FROM alembic_version"))
+
+
+def _fault(revision: str) -> SchemaError:
+    if revision:
+        return SchemaError(OTHER_SCHEMA)
+    return SchemaError("The database has none of our tables.", NO_DATABASE)
 
 
 async def upgrade(database: Database) -> None:
     """Run the revisions that are missing, all or none; `database` need not be connected."""
     # Alembic and the engine are imported here since a start with a current schema needs neither.
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
@@ -88,9 +100,13 @@ async def upgrade(database: Database) -> None:
             async_creator=lambda: connect_alone(url),
             poolclass=NullPool,
         )
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql(_TAKE_TURNS[dialect])
-        await connection.run_sync(_run_revisions)
+    try:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(_TAKE_TURNS[dialect])
+            await connection.run_sync(_run_revisions)
+    except DBAPIError as fault:  # SQLAlchemy's own, around the driver's
+        drivers = fault.orig or fault
+        raise (drivers.__cause__ or drivers) from None
 
 
 def _run_revisions(connection: Connection) -> None:

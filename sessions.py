@@ -1,16 +1,18 @@
 """The rules of a session: how it begins, goes on and ends."""
 
-import time
-from collections.abc import Callable
 from typing import NotRequired, TypedDict
 
 from databases.interfaces import Record
 
 import audit
+import endings
 import store
 from claims import Claims, new_id
+from client_logins import ClientLogins
 from database import Database
+from endings import Ending
 from errors import InvalidGrant, InvalidToken
+from issuing import Issuing
 from key_uses import KeyUses
 from logins import find_login, narrowed
 from lookups import Lookups
@@ -41,26 +43,31 @@ class Sessions:
         tokens: Tokens,
         lookups: Lookups,
         key_uses: KeyUses,
+        client_logins: ClientLogins,
+        issuing: Issuing,
         grace_seconds: float,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._lookups = lookups
         self._revocations = lookups.revocations
         self._key_uses = key_uses
+        self._client_logins = client_logins
         self._grace_seconds = grace_seconds
-        self._clock = clock
+        self._issuing = issuing
+        self._clocks = lookups.revocations.clocks
 
     async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
         """Begin a session with the scopes asked for, or with all that the client was granted.
 
         Writes nothing. Raises `InvalidClient`, the same for an unknown, expired, revoked or
-        disabled key, and `InvalidScope`.
+        disabled key; `InvalidScope`; and `TooManyLogins`.
         """
-        now = self._clock()
+        now, database_id = self._clocks.wall(), self._tokens.database_id
         login = await find_login(self._database, self._lookups, client_key, now)
+        await self._client_logins.begin(login["id"])
         iat = int(now)
+        await self._issuing.allow(database_id, iat)
         claims = Claims(
             sub=login["id"],
             sid=new_id(),
@@ -70,6 +77,7 @@ class Sessions:
             epoch=login["epoch"],
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
+            database_id=database_id,
         )
         _record("login", claims)
         return self._pair(claims, iat, login["expires_at"])
@@ -81,7 +89,7 @@ class Sessions:
         reply or a double submit harms nobody. Any other use of a spent token is theft, and ends
         the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
         """
-        now = self._clock()
+        now = self._clocks.wall()
         try:
             claims = self._tokens.verify(REFRESH, refresh_token)
         except InvalidToken as refusal:
@@ -89,6 +97,8 @@ class Sessions:
         # The leeway is for the differences of clocks; a session that is over is not reopened.
         if claims.exp <= now:
             raise InvalidGrant("expired")
+        # First, so that a log-out which is not of this time yet is seen by what follows.
+        await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
         spent = await store.spend(self._database, claims, now)
         if spent is None:
             spent = await self._spent_before(claims, now)
@@ -104,7 +114,7 @@ class Sessions:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
             # Perhaps another replay has just ended it, and this answer must not come before its.
-            await self._revocations.announce(claims.sid, now)
+            await self._revocations.announce(self._ending(claims.sid, "ended", claims, now))
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         is_repeat = now - spent["revoked_at"] <= self._grace_seconds
         if is_repeat and not spent["successor_is_spent"]:
@@ -119,10 +129,10 @@ class Sessions:
         A token that we signed will do though its time is over, or its session is ended. But to
         end the others' sessions a token must live. Raises `InvalidToken`.
         """
-        now = self._clock()
+        now = self._clocks.wall()
         claims = self._tokens.read(ACCESS, access_token)
         if not everywhere:
-            await self._end(claims, "logged_out", now)
+            await self._end(claims, "logged_out", now, claims.exp)
             _record("logged_out", claims)
             return
         try:
@@ -132,28 +142,39 @@ class Sessions:
         except InvalidToken:
             # A repeat is told by the epoch that it began itself. One that another session began
             # spares the sessions since, which are none of a dead token's business.
-            last = await store.find_epoch(self._database, claims.sub)
+            last = await endings.find_epoch(self._database, claims.sub)
             if last is None or last["reason"] != _everywhere(claims):
                 raise
-            await self._revocations.announce(claims.sub, last["revoked_at"])
+            ending = self._ending(claims.sub, last["reason"], claims, last["revoked_at"])
+            await self._revocations.announce(ending)
 
-    async def _end(self, claims: Claims, reason: str, now: float) -> None:
-        expires_at = self._end_of_sessions(claims, now)
-        await store.end_session(self._database, claims.sid, reason, now, expires_at)
-        await self._revocations.announce(claims.sid, now)
+    async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
+        ending = self._ending(claims.sid, reason, claims, now, shown_exp)
+        await self._revocations.announce(await endings.end_session(self._database, ending))
 
     async def _end_all(self, claims: Claims, now: float) -> None:
-        expires_at = self._end_of_sessions(claims, now)
-        epoch = await store.end_all_sessions(
-            self._database, claims, _everywhere(claims), now, expires_at
-        )
-        if epoch is None:
+        ending = self._ending(claims.sub, _everywhere(claims), claims, now, claims.exp)
+        written = await endings.end_all_sessions(self._database, claims, ending)
+        if written is None:
             raise InvalidToken("ended session")
-        await self._revocations.announce(claims.sub, epoch)
+        await self._revocations.announce(written)
 
-    def _end_of_sessions(self, claims: Claims, now: float) -> int:
-        """When whatever began by now is over; the token may come from a clock that is ahead."""
-        return max(int(now), claims.iat) + self._tokens.refresh_seconds
+    def _ending(
+        self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
+    ) -> Ending:
+        """`shown_exp` is of the access token that asks for it, if one does: it may have been issued
+        for longer than tokens are now."""
+        last_issued_at = max(now, claims.iat)
+        access_seconds, session_seconds = self._tokens.access_seconds, self._tokens.refresh_seconds
+        return Ending(
+            ended_id,
+            reason,
+            last_issued_at,
+            access_expires_at=max(int(last_issued_at) + access_seconds, shown_exp),
+            expires_at=int(last_issued_at) + session_seconds,
+            access_seconds=access_seconds,
+            session_seconds=session_seconds,
+        )
 
     def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
         """Both tokens; neither outlives the session, which ends with the refresh token."""

@@ -21,10 +21,11 @@ from marshmallow import (
     validates_schema,
 )
 
+from claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
+
 EMBEDDED_DATABASE = "sqlite:///auth.db"
 OPTIONS = {"host", "max_size", "min_size", "ssl"}
 """What `databases` honours in a PostgreSQL URL; it drops anything else without a word."""
-MAX_SESSION_SECONDS = 31_536_000
 SECRET_BYTES = 32
 """RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
 
@@ -53,6 +54,7 @@ class Settings:
     token_audience: str
     login_failures_by_address: str
     login_failures_together: str
+    logins_by_client: str
     rate_limit_storage: str
     trusted_proxies: str
     revocation_poll_seconds: float
@@ -131,7 +133,9 @@ class SettingsSchema(Schema):
     host = fields.String(load_default="127.0.0.1", validate=validate.Length(max=253))
     port = fields.Integer(load_default=8000, validate=validate.Range(0, 65535))
     workers = fields.Integer(load_default=1, validate=validate.Range(1, 64))
-    access_token_seconds = fields.Integer(load_default=900, validate=validate.Range(1, 86_400))
+    access_token_seconds = fields.Integer(
+        load_default=900, validate=validate.Range(1, MAX_ACCESS_SECONDS)
+    )
     refresh_token_seconds = fields.Integer(
         load_default=604_800, validate=validate.Range(1, MAX_SESSION_SECONDS)
     )
@@ -141,6 +145,7 @@ class SettingsSchema(Schema):
     token_audience = fields.String(load_default="auth-api")
     login_failures_by_address = fields.String(load_default="30/minute", validate=_rate)
     login_failures_together = fields.String(load_default="3000/minute", validate=_rate)
+    logins_by_client = fields.String(load_default="6000/minute", validate=_rate)
     rate_limit_storage = fields.String(load_default="memory://", validate=_storage)
     trusted_proxies = fields.String(load_default="")
     revocation_poll_seconds = fields.Float(load_default=0.1, validate=validate.Range(0.01, 60))

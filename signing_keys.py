@@ -68,17 +68,22 @@ class SigningKey:
         dates = {name: getattr(self, name) for name in DATES}
         return {name: date for name, date in dates.items() if date != math.inf}
 
-    def public(self) -> dict[str, str]:
+    def kid_in(self, database_id: str) -> str:
+        """The `kid` of tokens, which tells the key and the database that they are good for."""
+        return f"{self.kid}.{database_id}"
+
+    def public(self, database_id: str) -> dict[str, str]:
         """What anybody may know: the members are picked one by one, and none is private."""
-        about = {"use": "sig", "alg": self.alg, "kid": self.kid}
+        about = {"use": "sig", "alg": self.alg, "kid": self.kid_in(database_id)}
         return {name: self.jwk[name] for name in _PUBLIC[self.alg]} | about
 
     def private(self) -> dict[str, Any]:
         """What its file holds."""
         return {name: self.jwk[name] for name in self.jwk if name not in DATES} | self.dates()
 
-    def header_segment(self, typ: str) -> bytes:
-        return base64url.encode(orjson.dumps({"alg": self.alg, "typ": typ, "kid": self.kid}))
+    def header_segment(self, typ: str, database_id: str) -> bytes:
+        header = {"alg": self.alg, "typ": typ, "kid": self.kid_in(database_id)}
+        return base64url.encode(orjson.dumps(header))
 
 
 class PreparedHS256(HMACAlgorithm):

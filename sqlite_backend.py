@@ -73,6 +73,13 @@ class SQLiteBackend(DatabaseBackend):
         """Outside of a transaction. Raises `OSError` and what the `sqlite3` module raises."""
         return [self.record(row) for row in await self.ask(self.compile(query))]
 
+    async def kept_connection(self) -> "SQLiteBackend":
+        """The file is opened once, and no connection to it is told from another."""
+        return self
+
+    async def fetch_kept(self, connection: object, query: Bound) -> list[Any]:
+        return list(await self.ask(self.compile(query)))
+
     async def ask(self, query: Query) -> Rows:
         if not query.is_read:
             return await self.writer.write(query)

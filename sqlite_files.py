@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from tempfile import mkstemp
@@ -12,9 +13,16 @@ class Damaged(Exception):
     """The file is no sound database."""
 
 
-def back_up(database_file: str, copy: Path) -> None:
+CHANGE_IDENTITY = """
+UPDATE identity
+SET database_id = ?, created_at = ?, access_purged_until = 0, refresh_purged_until = 0,
+    issued_until = 0"""
+
+
+def back_up(database_file: str, copy: Path, database_id: str) -> None:
     """Make `copy`, which only its owner may read, of one moment of a file that may be in use.
 
+    It is another database, named `database_id`: what it has forgotten when it is restored is dead.
     It appears when it is whole and sound. Raises `FileExistsError` if it is there already,
     `Damaged`, and what `sqlite3` and the system raise.
     """
@@ -26,6 +34,9 @@ def back_up(database_file: str, copy: Path) -> None:
     try:
         with closing(_open(database_file)) as source, closing(sqlite3.connect(name)) as made:
             source.backup(made)  # SQLite's own; in one step, which keeps no writer out
+            made.execute("PRAGMA journal_mode = DELETE")  # all is in the one file that is renamed
+            with made:
+                made.execute(CHANGE_IDENTITY, (database_id, int(time.time())))
         check(name)
         _sync(unfinished)
         unfinished.rename(copy)

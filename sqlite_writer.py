@@ -68,7 +68,9 @@ class Writer:
 
     async def _commit_waiting(self) -> None:
         async with self._turn:
-            batch, self._waiting = self._waiting, []
+            # Who has given up got no answer, and what it wanted is not written.
+            batch = [each for each in self._waiting if not each[1].cancelled()]
+            self._waiting = []
             try:
                 queries = [query for query, _ in batch]
                 outcomes = await self._run(self._commit_together, queries)

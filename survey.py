@@ -3,10 +3,13 @@
 from typing import Any
 
 import sqlalchemy as sa
+from databases.interfaces import Record
 
 from database import Database
-from store import REGISTRY, key_is_open
-from tables import client_keys, clients, revoked_jtis
+from database_identity import newest_number
+from endings import REGISTRY
+from store import key_is_open
+from tables import client_keys, clients, identity, revoked_jtis
 
 TIME = {
     "sqlite": sa.select(sa.cast(sa.null(), sa.Double)),
@@ -18,6 +21,49 @@ async def read_clock(database: Database) -> float | None:
     """The time of the database; None for SQLite, which has no clock but ours."""
     time: float | None = await database.fetch_val(TIME[database.url.dialect])
     return time
+
+
+NEWEST = sa.select(sa.func.max(revoked_jtis.c.revoked_at)).where(
+    revoked_jtis.c.commit_order.is_not(None)
+)
+
+
+async def newest_row(database: Database) -> float | None:
+    """When what was ended last was ended, by the clock of who did it; None if nothing was."""
+    revoked_at: float | None = await database.fetch_val(NEWEST)
+    return revoked_at
+
+
+IDENTITY = sa.select(identity)
+
+
+async def find_identity(database: Database) -> Record | None:
+    """The `database_id`, since when it has been that (`created_at`), and what counts no more."""
+    return await database.fetch_one(IDENTITY)
+
+
+OLDEST_WRITER = sa.text("""
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - began)), 0)
+FROM (SELECT xact_start AS began FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+      UNION ALL SELECT prepared FROM pg_prepared_xacts) AS writers
+""")
+
+
+async def oldest_writer(database: Database) -> float:
+    """For how many seconds a transaction that writes has been open on this PostgreSQL, in any of
+    its databases, as far as our user may see."""
+    return float(await database.fetch_val(OLDEST_WRITER))
+
+
+FUTURE = sa.text("""
+SELECT count(*) FROM revoked_jtis
+WHERE commit_order >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)
+""")
+
+
+async def count_future(database: Database) -> int:
+    """The rows with transaction numbers that this PostgreSQL has not given out yet."""
+    return int(await database.fetch_val(FUTURE))
 
 
 CHANGE_NOTHING = sa.delete(clients).where(sa.false())
@@ -73,7 +119,10 @@ def _count(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(revoked_jtis).where(*conditions)
 
 
-EXPIRED = _count(revoked_jtis.c.expires_at < sa.bindparam("before"))
+EXPIRED = _count(
+    revoked_jtis.c.expires_at < sa.bindparam("before"),
+    revoked_jtis.c.commit_order.is_(None) | (revoked_jtis.c.commit_order < newest_number),
+)
 
 
 async def count_expired(database: Database, before: float) -> int:

@@ -1,11 +1,38 @@
 """The tables. Times are epoch seconds; importing this module does no I/O."""
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, MetaData, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    text,
+)
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest revision in `migrations/`, which makes these tables."""
 
 metadata = MetaData()
+
+identity = Table(
+    # One row. `database_id` is random, and part of the `kid` of every token: those of another
+    # database open nothing. `access_purged_until` and `refresh_purged_until` are the latest `exp`
+    # of an access token and of a refresh token that a purged row may have ended: up to there a
+    # token is refused, whatever the clocks say. No token was issued later than `issued_until`.
+    "identity",
+    metadata,
+    Column("singleton", SmallInteger, CheckConstraint("singleton = 1"), primary_key=True),
+    Column("database_id", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("access_purged_until", BigInteger, nullable=False),
+    Column("refresh_purged_until", BigInteger, nullable=False),
+    Column("issued_until", BigInteger, nullable=False),
+)
 
 clients = Table(
     "clients",
@@ -34,8 +61,9 @@ client_keys = Table(
 revoked_jtis = Table(
     # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
     # or a client's, which ends every session that began in an epoch before `revoked_at`.
-    # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing.
-    # `commit_order` is empty for a spent refresh token, which no access token is judged by.
+    # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing, and
+    # past `access_expires_at` no access token. The last two are empty for a spent refresh token,
+    # which no access token is judged by.
     "revoked_jtis",
     metadata,
     Column("jti", String(32), primary_key=True),
@@ -43,9 +71,10 @@ revoked_jtis = Table(
     Column("revoked_at", Double, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("commit_order", BigInteger),
+    Column("access_expires_at", BigInteger),
     Index("ix_revoked_jtis_expires_at", "expires_at"),
 )
-for name in ("commit_order", "revoked_at"):
+for name in ("commit_order", "access_expires_at"):
     column = revoked_jtis.c[name]
     in_copies = revoked_jtis.c.commit_order.is_not(None)
     Index(f"ix_revoked_jtis_{name}", column, sqlite_where=in_copies, postgresql_where=in_copies)

@@ -23,7 +23,7 @@ with an RSA key of 4096 bits."""
 MAX_REMEMBERED = 10_000
 """How many access tokens each worker keeps, at 1.2 KB or so with their claims."""
 
-_NAMES = ("iss", "aud", *Claims._fields)
+_NAMES = ("iss", "aud", *Claims._fields[:-1])  # the last one is in the header
 _TYPES = [(str, str, str, str, str, number, int, int) for number in (int, float)]
 _LATEST = 2**53
 """Times up to here are numbers that JSON and both databases hold exactly."""
@@ -32,6 +32,8 @@ _LATEST = 2**53
 class Tokens:
     """Signs with the first secret and verifies with all of them, until it is told to use keys of a
     file: then these sign, and the secrets only verify. Durations are in seconds.
+
+    No token is known before `serve` has told of which database they are.
     """
 
     def __init__(
@@ -52,30 +54,46 @@ class Tokens:
         self._lifetimes = {ACCESS: access_seconds, REFRESH: refresh_seconds}
         self._leeway = leeway_seconds
         self._clock = clock
+        self._signing_keys: Sequence[SigningKey] = []
+        self.database_id = ""
         # A client shows its access token many times, and what verified once verifies again. What
         # is refused raises, so it is never remembered; time and revocation are judged each time.
         self._read_access_token = lru_cache(MAX_REMEMBERED)(partial(self._read, ACCESS))
-        self.use([])
+        self._prepare()
 
     def use(self, signing_keys: Sequence[SigningKey]) -> None:
         """From now on nothing but these keys, and the secrets, are known: not what was remembered
         of others. The last of two that are due signs."""
+        self._signing_keys = signing_keys
+        self._prepare()
+
+    def serve(self, database_id: str) -> None:
+        """From now on nothing but tokens of this database are known."""
+        self.database_id = database_id
+        self._prepare()
+
+    def _prepare(self) -> None:
         # We issue every token, so the set of header segments is known. A token with any other is
         # refused before a byte of a stranger's JSON is parsed.
+        keys = (*self._signing_keys, *self._secrets) if self.database_id else ()
         self._keys = {
-            typ: {key.header_segment(typ): key for key in (*signing_keys, *self._secrets)}
+            typ: {key.header_segment(typ, self.database_id): key for key in keys}
             for typ in (ACCESS, REFRESH)
         }
-        signers = sorted(signing_keys, key=lambda key: key.signs_from) or self._secrets[:1]
+        signers = sorted(self._signing_keys, key=lambda key: key.signs_from) or self._secrets[:1]
         self._signers = [
-            (key, {typ: key.header_segment(typ) for typ in (ACCESS, REFRESH)})
+            (key, {typ: key.header_segment(typ, self.database_id) for typ in (ACCESS, REFRESH)})
             for key in reversed(signers)
         ]
         self._read_access_token.cache_clear()
 
     def issue(self, typ: str, claims: Claims) -> str:
+        """A token for `claims.database_id`; if that is another one by now, it is born dead."""
         key, headers = self._signer()
-        signing_input = headers[typ] + b"." + self._payload(claims)
+        header = headers[typ]
+        if claims.database_id != self.database_id:
+            header = key.header_segment(typ, claims.database_id)
+        signing_input = header + b"." + self._payload(claims)
         return (signing_input + b"." + base64url.encode(key.sign(signing_input))).decode()
 
     def _signer(self) -> tuple[SigningKey, dict[str, bytes]]:
@@ -124,9 +142,9 @@ class Tokens:
         issuer, audience, *values = content.values()
         if issuer != self._issuer or audience != self._audience:
             raise InvalidToken("not issued here, or for others")
-        claims = Claims(*values)
+        claims = Claims._make((*values, self.database_id))
         if (
-            tuple(map(type, claims)) not in _TYPES  # to which a bool is no int
+            tuple(map(type, values)) not in _TYPES  # to which a bool is no int
             or not 0 <= claims.iat < claims.exp < _LATEST
             or not 0 <= claims.epoch < _LATEST
         ):
@@ -137,5 +155,5 @@ class Tokens:
         return claims
 
     def _payload(self, claims: Claims) -> bytes:
-        content = dict(zip(_NAMES, (self._issuer, self._audience, *claims), strict=True))
+        content = dict(zip(_NAMES, (self._issuer, self._audience, *claims[:-1]), strict=True))
         return base64url.encode(orjson.dumps(content))

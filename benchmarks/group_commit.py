@@ -10,13 +10,16 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import endings
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import schema
-import store
 from database import Database
+from endings import Ending
 from tests.postgres import run_postgres
 
+END = 2_000_000_000, 2_000_000_000
 CALLERS = (1, 8, 32, 128)
 SECONDS = 2.0
 ROUNDS = 3
@@ -30,7 +33,7 @@ async def rate(database: Database, callers: int, prefix: str) -> float:
         done = 0
         while time.monotonic() < end:
             sid = f"{prefix}-{caller}-{done}"
-            await store.end_session(database, sid, "logged_out", time.time(), 2_000_000_000)
+            await endings.end_session(database, Ending(sid, "logged_out", time.time(), *END))
             done += 1
         return done
 

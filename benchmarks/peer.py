@@ -87,6 +87,7 @@ class Clients:
 
     def fill_ours(self, folder: Path, env: dict[str, str]) -> None:
         service.manage(folder, env, "migrate")
+        rows.set_identity(folder / "auth.db")
         rows.fill_sqlite(folder / "auth.db", "clients", self._clients)
         rows.fill_sqlite(folder / "auth.db", "client_keys", self._keys)
 

@@ -33,8 +33,20 @@ Row = tuple[Any, ...]
 COLUMNS = {
     "clients": ("id", "name", "scopes", "created_at"),
     "client_keys": ("id", "client_id", "digest", "created_at"),
-    "revoked_jtis": ("jti", "reason", "revoked_at", "expires_at", "commit_order"),
+    "revoked_jtis": (
+        "jti",
+        "reason",
+        "revoked_at",
+        "expires_at",
+        "access_expires_at",
+        "commit_order",
+    ),
 }
+
+
+DATABASE_ID = "0123456789abcdef"
+SET_IDENTITY = f"UPDATE identity SET database_id = '{DATABASE_ID}' RETURNING 1"  # noqa: S608
+"""So that tokens can be made for it here."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ def make_week(size: int, now: float) -> Iterator[Row]:
         revoked_at = now - SESSION_SECONDS * (1 - number / size)
         if random.random() < SPENT_SHARE:
             expires_at = int(now + random.random() * (revoked_at + SESSION_SECONDS - now))
-            yield new_id(), "spent", revoked_at, expires_at + 3600, None
+            yield new_id(), "spent", revoked_at, expires_at + 3600, None, None
         else:
             yield _ended(revoked_at)
 
@@ -87,10 +99,16 @@ def make_burst(size: int, now: float) -> Iterator[Row]:
 
 
 def _ended(at: float) -> Row:
-    return new_id(), "logged_out", at, int(at) + SESSION_SECONDS + 3600, int(at * 1e6)
+    ends = int(at) + SESSION_SECONDS + 3600, int(at) + ACCESS_SECONDS
+    return new_id(), "logged_out", at, *ends, int(at * 1e6)
 
 
 VARIANTS = {"week": make_week, "burst": make_burst}
+
+
+def set_identity(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(SET_IDENTITY)
 
 
 def fill_sqlite(path: Path, table: str, rows: Iterator[Row] | list[Row]) -> None:
@@ -126,7 +144,7 @@ def number_by_transaction(rows: Iterator[Row]) -> Iterator[Row]:
 
 def make_tokens() -> Tokens:
     """Signs like the service that is measured."""
-    return Tokens(
+    tokens = Tokens(
         [SECRET_KEY],
         issuer="auth-api",
         audience="auth-api",
@@ -134,11 +152,14 @@ def make_tokens() -> Tokens:
         refresh_seconds=SESSION_SECONDS,
         leeway_seconds=10,
     )
+    tokens.serve(DATABASE_ID)
+    return tokens
 
 
 def issue(tokens: Tokens, typ: str, caller: Caller, age: int = 0) -> str:
     """A token of a session that began `age` seconds ago; a login would write nothing either."""
     iat = int(time.time()) - age
     seconds = ACCESS_SECONDS if typ == ACCESS else SESSION_SECONDS
-    claims = Claims(caller.id, new_id(), new_id(), caller.key_id, "", 0, iat, iat + seconds)
+    ids = caller.id, new_id(), new_id(), caller.key_id
+    claims = Claims(*ids, "", 0, iat, iat + seconds, DATABASE_ID)
     return tokens.issue(typ, claims)

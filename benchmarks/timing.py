@@ -57,7 +57,7 @@ async def register(database: Database, kind: str, number: int) -> str:
     name = f"{number}-{new_client_id()}"
     await registry.create_client(database, client_id, name, key, now)
     if kind == "disabled":
-        await registry.disable_client(database, client_id, now, now + 1)
+        await registry.disable_client(database, client_id, now)
     else:
         column = {"expired": "expires_at", "revoked": "revoked_at"}[kind]
         update = sa.update(client_keys).where(client_keys.c.id == key.id)

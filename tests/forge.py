@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
-from tests.conftest import NOW, SECRET
+from tests.conftest import DATABASE_ID, NOW, SECRET
 
 ACCESS_CLAIMS = {
     "iss": "auth-api",
@@ -30,10 +30,11 @@ def decode(segment: str) -> bytes:
     return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
-def kid(secret: str) -> str:
-    """The start of the key's thumbprint (RFC 7638)."""
+def kid(secret: str, database_id: str = DATABASE_ID) -> str:
+    """The start of the key's thumbprint (RFC 7638), and the database that the token is for."""
     jwk = {"k": encode(secret.encode()), "kty": "oct"}
-    return encode(hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest())[:16]
+    digest = hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest()
+    return f"{encode(digest)[:16]}.{database_id}"
 
 
 def header(typ: str = "at+jwt", secret: str = SECRET, **changes: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests import forge
+from tests.conftest import DATABASE_ID
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256 (NIST SP 800-186, 3.2.1.3)."""
@@ -93,7 +94,7 @@ Key = ES256 | RS256 | Ed25519
 
 def signing_input(key: Key, typ: str = "at+jwt", **changes: Any) -> str:
     """The header and payload of a token; a change of `alg` or `kid` is one of the header."""
-    header = {"alg": key.alg, "typ": typ, "kid": key.public["kid"]}
+    header = {"alg": key.alg, "typ": typ, "kid": f"{key.public['kid']}.{DATABASE_ID}"}
     header |= {name: changes.pop(name) for name in ("alg", "kid") if name in changes}
     return f"{forge.segment(header)}.{forge.segment(forge.ACCESS_CLAIMS | changes)}"
 

@@ -10,7 +10,7 @@ from claims import Claims
 from errors import InvalidRequest, InvalidToken, Refusal, TemporarilyUnavailable
 from revocations import Revocations
 from tests import forge
-from tests.conftest import SECRET, Clock
+from tests.conftest import DATABASE_ID, SECRET, Clock
 from tokens import Tokens
 
 HEADERS: dict[tuple[str, ...], str | type[Refusal] | None] = {
@@ -62,6 +62,7 @@ class Judge(Revocations):
 
 def backend(clock: Clock, answer: bool | Refusal) -> BearerBackend:
     tokens = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10, clock)
+    tokens.serve(DATABASE_ID)
     return BearerBackend(tokens, Judge(answer))
 
 

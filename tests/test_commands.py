@@ -1,5 +1,6 @@
 """What holds for every command: JSON, one line for a failure, and a question before harm."""
 
+import asyncio
 import json
 import os
 import pty
@@ -17,6 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import key_file
+from commands import Failure
+from database import Database
+from database_commands import demand_right_clock
 from key_schedule import Schedule
 from manage import cli
 from settings import Settings
@@ -42,6 +46,7 @@ WORKS = {
     "purge": [],
     "copy-database": ["sqlite:///{folder}/copy.db", "--yes"],
     "back-up": ["{folder}/back-up.db"],
+    "end-all-sessions": ["--yes"],
     "doctor": [],
 }
 """How each command is typed where a client `reporting` is registered."""
@@ -157,9 +162,6 @@ def drop(url: str, table: str) -> None:
 
 
 def tell(url: str, statement: str) -> None:
-    import asyncio
-
-    from database import Database
 
     async def tell() -> None:
         async with Database(url) as database:
@@ -253,3 +255,18 @@ def test_whoever_does_not_has_changed_nothing(
     assert answered.stdout == ""
     assert answered.screen.splitlines()[-1] == "Error: Nothing was changed."
     assert not is_disabled(settings.database_url)
+
+
+@pytest.mark.parametrize("apart", [-3600, 0, 3600])
+def test_a_purge_by_another_clock_than_the_databases_is_refused(
+    settings: Settings, apart: int
+) -> None:
+    async def act() -> None:
+        async with Database(settings.database_url) as database:
+            await demand_right_clock(database, time.time() + apart)
+
+    if apart and not settings.database_url.startswith("sqlite"):
+        with pytest.raises(Failure, match="is not the database's"):
+            asyncio.run(act())
+    else:
+        asyncio.run(act())

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,20 +15,22 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-import commit_order
 import copying
+import endings
 import schema
-import store
 from copying import BATCH, CopyRefused
 from database import Database
 from errors import TemporarilyUnavailable
+from following import Follower
 from server_lock import server_lock
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, Register, new_url
+from tests.copies import end
 from tests.postgres import Postgres
 from tests.serving import ROOT, clean_environ, serve
+from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 ENDED = 2 * BATCH + 7
@@ -98,6 +99,13 @@ def rows(url: str) -> dict[str, dict[str, dict[str, Any]]]:
     return asyncio.run(run())
 
 
+def assert_empty(url: str) -> None:
+    """It has an identity, and nothing else."""
+    found = rows(url)
+    assert len(found.pop("identity")) == 1
+    assert not any(found.values())
+
+
 @pytest.fixture
 def source_url(settings: Settings, register: Register) -> str:
     """A database with something in each column, and more rows than a batch holds."""
@@ -112,7 +120,7 @@ def source_url(settings: Settings, register: Register) -> str:
                 (client_keys, "last_used_at"),
             ):
                 await database.fetch_all(table.update().values({column: 123}))
-            await store.tell_change(database, NOW)
+            await endings.tell_change(database, NOW)
             ended = [
                 {
                     "jti": f"{'aAzZ_-'[number % 6]}{number}",  # the engines order these differently
@@ -120,10 +128,12 @@ def source_url(settings: Settings, register: Register) -> str:
                     "revoked_at": 1e9 + number / 3,
                     "expires_at": 2**40,
                     "commit_order": number,
+                    "access_expires_at": 2**40 + number % 7,
                 }
                 for number in range(ENDED)
             ]
-            spent = {"jti": "spent", "reason": "spent", "commit_order": None}
+            of_access_tokens = dict.fromkeys(("commit_order", "access_expires_at"))
+            spent = {"jti": "spent", "reason": "spent", **of_access_tokens}
             ended.append(ended[0] | spent)
             await database.fetch_all(revoked_jtis.insert().values(ended))
 
@@ -146,7 +156,7 @@ def test_everything_arrives_on_either_engine(source_url: str, target_url: str) -
     assert counts == {"clients": 3, "client_keys": 3, "revoked_jtis": ENDED + 2}
     found = rows(target_url)
     assert without_order(found) == without_order(rows(source_url))
-    assert {table: len(of) for table, of in found.items()} == counts
+    assert {table: len(of) for table, of in found.items()} == counts | {"identity": 1}
 
 
 @pytest.mark.parametrize("database_url", ENGINES, indirect=True)
@@ -157,14 +167,15 @@ def test_servers_of_the_copy_load_every_end_and_miss_none_that_comes(
 
     async def run() -> None:
         async with Database(target_url) as database:
-            loaded = await commit_order.load_ended(database, after=0)
-            assert {row["jti"] for row in loaded} == {
+            follower = Follower(database)
+            loaded = await follower.read(after=0)
+            assert {ended.jti for ended in loaded.ended} == {
                 row["jti"] for row in rows_of_source if row["commit_order"] is not None
             }
-            horizon = loaded[0]["horizon"]
-            await store.end_session(database, "later", "logged_out", NOW, 2**40)
-            polled = await commit_order.poll_ended(database, horizon)
-            assert {row["jti"] for row in polled} == {"later"}
+            await end(database, "later")
+            polled = await follower.read(after=0)
+            assert {ended.jti for ended in polled.ended} == {"later"}
+            assert not polled.is_whole
 
     rows_of_source = ask(source_url, "SELECT jti, commit_order FROM revoked_jtis")
     asyncio.run(run())
@@ -191,7 +202,7 @@ def test_a_target_with_rows_is_refused_and_kept(
 ) -> None:
     insert = {
         "clients": "INSERT INTO clients (id, name, created_at) VALUES ('x', 'x', 1)",
-        "revoked_jtis": "INSERT INTO revoked_jtis VALUES ('x', 'x', 1, 1, NULL)",
+        "revoked_jtis": "INSERT INTO revoked_jtis VALUES ('x', 'x', 1, 1, NULL, NULL)",
     }[table]
     asyncio.run(schema.upgrade(Database(target_url)))
     ask(target_url, insert)
@@ -212,7 +223,7 @@ SPOILS = {
     "another number": "UPDATE client_keys SET expires_at = 1 WHERE client_id = new.id",
     "an order lost": "UPDATE revoked_jtis SET commit_order = NULL WHERE jti = new.jti",
     "a row lost": "DELETE FROM revoked_jtis WHERE jti = new.jti",
-    "a row more": "INSERT INTO revoked_jtis VALUES ('more', 'x', 1, 1, NULL)"
+    "a row more": "INSERT INTO revoked_jtis VALUES ('more', 'x', 1, 1, NULL, NULL)"
     " ON CONFLICT DO NOTHING",
 }
 
@@ -223,7 +234,7 @@ def spoil(url: str, statement: str) -> None:
     table = re.findall(r"clients|client_keys|revoked_jtis", statement)[0]
     statement = statement.replace("client_id = new.id", "id = new.id")
     if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        with opened(url.removeprefix("sqlite:///")) as database:
             # Fires once even for what the trigger itself inserts, since recursion is off.
             database.execute(f"CREATE TRIGGER t AFTER INSERT ON {table} BEGIN {statement}; END")
         database.close()
@@ -244,7 +255,7 @@ def test_a_difference_is_told_and_the_target_is_left_empty(
     spoil(target_url, statement)
     with pytest.raises(CopyRefused, match="differs from the source; the target was left empty"):
         copy(source_url, target_url)
-    assert not any(rows(target_url).values())
+    assert_empty(target_url)
 
 
 def test_a_fault_of_the_target_is_one_line_without_the_row(
@@ -254,7 +265,7 @@ def test_a_fault_of_the_target_is_one_line_without_the_row(
     spoil(target, "RAISE EXCEPTION 'no clients here' USING DETAIL = 'a digest'")
     result = manage("copy-database", target, status=2)
     assert result.stderr == "Error: The database cannot be asked: no clients here\n"
-    assert not any(rows(target).values())
+    assert_empty(target)
 
 
 def test_while_a_server_has_the_source_or_the_target_nothing_is_copied(
@@ -437,5 +448,5 @@ def test_a_copy_that_is_killed_leaves_nothing(
     """Among the inserts, and among the comparisons; then a copy works as if nothing had been."""
     command = [sys.executable, "-c", KILLED, source_url, target_url, str(question)]
     assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == -signal.SIGKILL
-    assert not any(rows(target_url).values())
+    assert_empty(target_url)
     copy(source_url, target_url)

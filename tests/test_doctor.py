@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import doctor
+import endings
 import registry
-import store
+import survey
 from client_keys import new_client_key
 from database import Database
 from development import DEMO_NAME
@@ -23,7 +24,8 @@ from doctor import Check
 from doctor_database import DAY_SECONDS, OLD_DAYS, look_at_database
 from manage import cli
 from settings import Settings
-from tests.conftest import ENGINES, NOW, SECRET, Clock, new_url
+from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, new_url
+from tests.copies import end
 from tests.serving import serve
 
 CHECKS = [
@@ -35,7 +37,11 @@ CHECKS = [
     "integrity",
     "database",
     "schema",
+    "identity",
+    "purged",
     "clock",
+    "transactions",
+    "numbers",
     "writing",
     "clients",
     "demo",
@@ -249,7 +255,7 @@ def test_a_disk_has_room(database_file: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_damaged_file_is_found_if_it_is_not_too_large(
     settings: Settings, database_file: Path
 ) -> None:
-    values = ", ".join(f"('{number:030}', 'x', 1, 1, 1)" for number in range(3000))
+    values = ", ".join(f"('{number:030}', 'x', 1, 1, 1, 1)" for number in range(3000))
     act(settings, f"INSERT INTO revoked_jtis VALUES {values}")
     content = bytearray(database_file.read_bytes())
     content[-40 * 4096 : -20 * 4096] = bytes(20 * 4096)
@@ -360,7 +366,10 @@ def test_a_client_without_a_key_is_named(settings: Settings) -> None:
 def test_rows_that_nobody_purges_are_counted(settings: Settings) -> None:
     day_ago = int(NOW) - DAY_SECONDS
     for jti, expires_at in (("a", day_ago - 1), ("b", day_ago + 1)):
-        act(settings, f"INSERT INTO revoked_jtis VALUES ('{jti}', 'spent', 1, {expires_at}, NULL)")
+        act(
+            settings,
+            f"INSERT INTO revoked_jtis VALUES ('{jti}', 'spent', 1, {expires_at}, NULL, NULL)",
+        )
     seen = look(settings)["expired_rows"]
     assert seen.status == "warning"
     assert seen.detail.startswith("1 ")
@@ -371,15 +380,15 @@ def test_rows_that_nobody_purges_are_counted(settings: Settings) -> None:
 def test_ended_sessions_are_counted_by_day(settings: Settings) -> None:
     clock = Clock()
 
-    async def end() -> None:
+    async def act_on() -> None:
         async with Database(settings.database_url) as database:
             for number, days in enumerate((0, 0, 1, 6, 7)):
                 ended_at = clock.now - days * DAY_SECONDS
-                await store.end_session(database, f"s-{number}", "logged_out", ended_at, 2**40)
-            await store.tell_change(database, clock.now)
+                await end(database, f"s-{number}", 2**40, ended_at)
+            await endings.tell_change(database, clock.now)
 
-    asyncio.run(end())
-    act(settings, f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL)")
+    asyncio.run(act_on())
+    act(settings, f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL, NULL)")
     assert look(settings)["ended_sessions"].detail == (
         "Ended on 2027-01-15: 2, 2027-01-14: 1, 2027-01-13: 0, 2027-01-12: 0, 2027-01-11: 0,"
         " 2027-01-10: 0, 2027-01-09: 1."
@@ -399,7 +408,64 @@ def rows(settings: Settings) -> list[Any]:
 
 def test_the_doctor_changes_nothing(settings: Settings, run_doctor: Callable[..., Result]) -> None:
     add_client(settings, "billing")
-    act(settings, "INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 1, NULL)")
+    act(settings, "INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 1, NULL, NULL)")
     before = rows(settings)
     run_doctor(settings.database_url)
     assert rows(settings) == before
+
+
+def test_a_database_without_an_identity_is_a_fault_that_a_command_mends(
+    settings: Settings, run_doctor: Callable[..., Result]
+) -> None:
+    assert look(settings, NOW + 3 * DAY_SECONDS)["identity"].detail == (
+        f"It has been {DATABASE_ID} for 3 days."
+    )
+    act(settings, "DELETE FROM identity")
+    seen = look(settings)["identity"]
+    assert seen.status == "fault"
+    assert "end-all-sessions" in seen.remedy
+    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": settings.database_url}
+    result = CliRunner().invoke(cli, ["end-all-sessions", "--yes"], env=environ)
+    assert result.exit_code == 0, result.output
+    assert look(settings)["identity"].status == "ok"
+
+
+def test_a_clock_behind_what_was_ended_last_is_a_fault(settings: Settings) -> None:
+    async def act_on() -> None:
+        async with Database(settings.database_url) as database:
+            await end(database, "later", now=NOW + 3600)
+
+    asyncio.run(act_on())
+    seen = look(settings)["clock"]
+    assert (seen.status, seen.detail) == (
+        "fault",
+        "What was ended last is 3600 s in the future.",
+    )
+
+
+def test_numbers_of_the_future_are_told(settings: Settings) -> None:
+    act(settings, f"INSERT INTO revoked_jtis VALUES ('a', 'x', 1, {2**40}, {2**50}, {2**40})")
+    seen = look(settings)["numbers"]
+    if settings.database_url.startswith("sqlite"):
+        assert seen.status == "ok"
+    else:
+        assert (seen.status, seen.detail[:6]) == ("warning", "1 rows")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_open_transaction_that_writes_is_told(settings: Settings) -> None:
+    """Wherever on the server; one that only reads is none."""
+
+    async def act_on() -> None:
+        async with (
+            Database(settings.database_url) as database,
+            Database(settings.database_url) as other,
+            other.transaction(),
+        ):
+            await other.fetch_all("SELECT 1")
+            assert await asyncio.create_task(survey.oldest_writer(database)) == 0
+            await other.fetch_all("SELECT pg_current_xact_id()")
+            assert await asyncio.create_task(survey.oldest_writer(database)) > 0
+
+    asyncio.run(act_on())
+    assert look(settings)["transactions"].status == "ok"

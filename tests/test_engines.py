@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.testclient import TestClient
 
-import commit_order
+import endings
 import purging
 import registry
 import schema
@@ -21,12 +21,15 @@ import store
 from claims import Claims
 from client_keys import new_client_key
 from database import Database
+from endings import Ending
 from errors import TemporarilyUnavailable
+from following import Follower
 from schema import SchemaError
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url
+from tests.conftest import DATABASE_ID, ENGINES, NOW, Clock, Register, Registered, new_url
+from tests.copies import end
 from tests.postgres import Postgres
 from tests.test_logout import assert_alive, log_out
 from tests.test_refresh_token import assert_not_refreshed, assert_session_is_over, refresh
@@ -92,7 +95,7 @@ def test_a_disabled_client_gets_nothing(
     settings: Settings, api: TestClient, login: Login, registered: Registered
 ) -> None:
     pair = login()
-    run(settings, lambda database: registry.disable_client(database, registered.id, NOW, int(NOW)))
+    run(settings, lambda database: registry.disable_client(database, registered.id, NOW))
     if settings.revocation_max_age_seconds == 0:
         assert_session_is_over(api, pair)
     give_up = time.monotonic() + 20
@@ -105,11 +108,12 @@ def test_a_disabled_client_gets_nothing(
 
 
 def test_an_end_is_remembered_for_the_longest_time_asked(settings: Settings) -> None:
-    claims = Claims("client", "", "", "", "", 1e12, 0, 0)
+    claims = Claims("client", "", "", "", "", 1e12, 0, 9, DATABASE_ID)
 
     async def action(database: Database) -> None:
         for expires_at in (50, 100, 20):
-            assert await store.end_all_sessions(database, claims, "everywhere", 1, expires_at)
+            ending = Ending("client", "everywhere", 1, expires_at, expires_at)
+            assert await endings.end_all_sessions(database, claims, ending)
         assert await database.fetch_val("SELECT expires_at FROM revoked_jtis") == 100
 
     run(settings, action)
@@ -138,7 +142,7 @@ def test_a_name_is_given_once(settings: Settings) -> None:
 
 
 def test_of_all_who_spend_a_token_one_wins(settings: Settings, registered: Registered) -> None:
-    claims = Claims(registered.id, "s", "j", registered.key_id, "", 0, 1, int(NOW) + 9)
+    claims = Claims(registered.id, "s", "j", registered.key_id, "", 0, 1, int(NOW) + 9, DATABASE_ID)
 
     async def action(database: Database) -> None:
         outcomes = await asyncio.gather(
@@ -157,7 +161,7 @@ def test_of_all_who_spend_a_token_one_wins(settings: Settings, registered: Regis
 def test_purging_takes_what_is_over_in_batches(settings: Settings) -> None:
     async def action(database: Database) -> None:
         for number in range(10):
-            await store.end_session(database, f"session-{number}", "logged_out", NOW, number)
+            await end(database, f"session-{number}", number)
         assert await purging.purge(database, 75.5, 10, batch=2, pause_seconds=0) == 6
         assert await database.fetch_val("SELECT count(*) FROM revoked_jtis") == 4
 
@@ -165,37 +169,44 @@ def test_purging_takes_what_is_over_in_batches(settings: Settings) -> None:
 
 
 def test_a_poll_misses_no_row_however_late_it_is_committed(settings: Settings) -> None:
-    async def ids(database: Database, since: int) -> tuple[int, set[str]]:
-        rows = await commit_order.poll_ended(database, since)
-        return rows[0]["horizon"], {row["jti"] for row in rows if row["jti"]}
-
     async def action(database: Database) -> None:
-        async def end(number: int) -> None:
-            await store.end_session(database, f"session-{number}", "logged_out", 1000 - number, 1)
+        follower = Follower(database)
 
-        horizon, seen = await ids(database, 0)
+        async def ids() -> list[str]:
+            return [ended.jti for ended in (await follower.read(after=0)).ended]
+
+        assert await ids() == []
         async with database.transaction():  # begins first, commits last
-            await end(0)
+            await end(database, "session-0")
             if not database.is_sqlite:  # which has one writer
-                await asyncio.gather(*(end(number) for number in range(1, 5)))
-            horizon, before = await asyncio.create_task(ids(database, horizon))
-            assert "session-0" not in before
+                others = [asyncio.create_task(end(database, f"session-{n}")) for n in range(1, 5)]
+                await asyncio.gather(*others)
+            seen = await asyncio.create_task(ids())
+            assert "session-0" not in seen
+            for _ in range(3):  # an open transaction makes nobody read anything twice
+                assert await asyncio.create_task(ids()) == []
         for number in range(5, 10):
-            await end(number)
-            horizon, more = await ids(database, horizon)
-            seen |= more
-        assert {f"session-{number}" for number in (0, *range(5, 10))} <= seen
-        assert await ids(database, horizon) == (horizon, set())
+            await end(database, f"session-{number}")
+            seen += await ids()
+        assert await ids() == []
+        assert {f"session-{number}" for number in (0, *range(5, 10))} <= set(seen)
+        assert len(seen) == len(set(seen))
 
     run(settings, action)
 
 
 def test_nothing_is_left_behind_by_cancelled_requests(settings: Settings) -> None:
+    ending = Ending("", "logged_out", 1, 1, 1)
+
     async def action(database: Database) -> None:
         for _ in range(20):
-            tasks = [asyncio.create_task(store.ping(database)) for _ in range(30)]
+            tasks: list[asyncio.Task[Any]] = [
+                asyncio.create_task(store.ping(database)) for _ in range(30)
+            ]
             tasks += [
-                asyncio.create_task(store.end_session(database, f"s-{n}", "x", 1, 1))
+                asyncio.create_task(
+                    endings.end_session(database, ending._replace(ended_id=f"s-{n}"))
+                )
                 for n in range(30)
             ]
             await asyncio.sleep(0.002)

@@ -13,59 +13,68 @@ MAY_IMPORT: dict[str, set[str]] = {
     name: set(imported.split())
     for name, imported in {
         # what the service is made of
-        "settings": "",
+        "settings": "claims",
         "errors": "",
         "schemas": "",
         "background": "errors",
         "base64url": "",
+        "clocks": "",
+        "deadline": "",
         "claims": "base64url",
         "scopes": "",
         "client_keys": "",
         # the database
         "tables": "",
         "statements": "",
-        "commit_order": "database tables",
+        "commit_order": "",
+        "following": "commit_order database",
         "server_lock": "",
         "sqlite_writer": "",
         "sqlite_backend": "sqlite_writer statements",
         "postgres_backend": "statements",
-        "database": "errors postgres_backend sqlite_backend statements",
+        "database": "deadline errors postgres_backend sqlite_backend statements",
         "schema": "database postgres_backend sqlite_backend tables",
-        "store": "claims commit_order database tables",
-        "registry": "claims client_keys database key_registry scopes store tables",
-        "key_registry": "client_keys database store tables",
+        "endings": "claims commit_order database tables",
+        "database_identity": "database endings tables",
+        "store": "claims database endings tables",
+        "registry": "client_keys database endings key_registry scopes tables",
+        "key_registry": "client_keys database endings store tables",
         "key_uses": "database key_registry",
-        "purging": "database revocations store",
+        "purging": "clocks database database_identity revocations",
         "copying": "commit_order database schema server_lock tables",
         "sqlite_files": "",
-        "survey": "database store tables",
+        "survey": "database database_identity endings store tables",
         # the rules
         "signing_keys": "base64url",
         "key_schedule": "signing_keys",
         "key_file": "audit key_schedule settings signing_keys",
         "tokens": "base64url claims errors signing_keys",
-        "revocations": "claims commit_order database store",
+        "revocations": "claims clocks database endings following",
+        "issuing": "database database_identity",
         "lookups": "revocations",
         "logins": "client_keys database errors lookups scopes store",
-        "sessions": "audit claims database errors key_uses logins lookups store tokens",
+        "sessions": "audit claims client_logins database endings errors issuing key_uses logins "
+        "lookups store tokens",
         # HTTP
         "headers": "",
-        "audit": "headers",
+        "audit": "deadline headers",
+        "shared_count": "",
         "refusals": "audit",
         "answers": "audit errors refusals",
-        "guessing": "errors",
+        "guessing": "errors shared_count",
+        "client_logins": "errors shared_count",
         "http_protocol": "errors payloads",
         "payloads": "errors headers schemas",
         "auth_backend": "answers claims errors headers revocations scopes tokens",
-        "handlers": "answers audit auth_backend database errors guessing key_file lookups payloads "
-        "refusals registry schemas sessions store",
+        "handlers": "answers audit auth_backend database errors guessing key_file lookups "
+        "payloads refusals registry schemas sessions store tokens",
         # what is run
         "development": "client_keys database registry settings",
         "server": "audit database development errors http_protocol key_file schema server_lock "
         "settings",
-        "app": "answers audit auth_backend background database development guessing handlers "
-        "key_file key_schedule key_uses lookups purging refusals revocations schema server "
-        "server_lock sessions settings tokens",
+        "app": "answers audit auth_backend background client_logins clocks database development "
+        "guessing handlers issuing key_file key_schedule key_uses lookups purging refusals "
+        "revocations schema server server_lock sessions settings shared_count tokens",
         "commands": "database errors registry revocations schema settings",
         "client_commands": "audit client_keys commands database registry scopes settings",
         "key_commands": "audit client_keys commands database key_registry settings",
@@ -74,8 +83,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "doctor": "settings sqlite_files",
         "doctor_database": "database development doctor errors revocations schema settings survey "
         "tables",
-        "database_commands": "audit commands copying database development doctor doctor_database "
-        "purging schema settings sqlite_files tables",
+        "database_commands": "audit claims commands copying database database_identity "
+        "development doctor doctor_database purging revocations schema settings sqlite_files "
+        "survey tables",
         "manage": "audit client_commands database_commands key_commands key_revoking "
         "signing_key_commands",
     }.items()
@@ -92,13 +102,16 @@ ONLY_IN = {
         "signing_key_commands",
     },
     "uvicorn": {"http_protocol", "server"},
-    "limits": {"guessing", "settings"},
+    "limits": {"client_logins", "guessing", "settings", "shared_count"},
     "marshmallow": {"payloads", "schemas", "settings"},
     "starlette": {"answers", "app", "audit", "auth_backend", "handlers", "payloads"},
     "sqlalchemy": {
         "commit_order",
         "copying",  # its statements are made of the tables, whatever columns these have
         "database",
+        "database_identity",
+        "endings",
+        "following",
         "key_registry",
         "postgres_backend",
         "registry",

@@ -278,7 +278,8 @@ def test_whatever_a_revoked_key_minted_is_dead(
     (row,) = [row for row in rows(settings, "revoked_jtis") if row["reason"] == "revoked"]
     assert row["jti"] == registered.key_id
     assert row["commit_order"] is not None
-    assert row["expires_at"] == int(row["revoked_at"]) + 365 * DAY
+    # Whatever a server issued, which may be a minute ahead of its last login.
+    assert 0 <= row["expires_at"] - (int(row["revoked_at"]) + 365 * DAY) <= 90
     (key,) = [row for row in rows(settings) if row["id"] == registered.key_id]
     assert key["revoked_at"] == int(row["revoked_at"])
 
@@ -520,7 +521,7 @@ def test_a_command_that_fails_in_the_middle_changes_nothing(
 
     async def action(database: Database) -> None:
         with pytest.raises(RuntimeError):
-            await key_registry.revoke_keys(database, ids(), 1, 2)
+            await key_registry.revoke_keys(database, ids(), 1)
 
     on(settings, action)
     assert everything(settings) == before

@@ -23,7 +23,7 @@ from settings import Settings, SettingsError
 from signing_keys import SigningKey, from_jwk
 from tests import forge, signing
 from tests.checks import assert_refused, bearer
-from tests.conftest import NOW, Clock, Registered
+from tests.conftest import DATABASE_ID, NOW, Clock, Registered
 from tests.signing import ES256, RS256, Ed25519
 from tests.test_served import run
 
@@ -209,7 +209,7 @@ def test_while_the_file_is_at_fault_the_former_keys_stay(
     for _ in range(3):
         assert watch.poll() == []
     assert [record.message for record in caplog.records] == ["signing_keys_refused"]
-    assert [key["kid"] for key in watch.keys.published()[0]] == ["es"]
+    assert [key["kid"] for key in watch.keys.published("db")[0]] == ["es.db"]
     path.write_bytes(good)
     path.chmod(0o600)
     watch.poll()
@@ -249,14 +249,18 @@ def test_the_public_keys_are_published_and_nothing_else(
     signing.write(path, *[key.jwk | {"k": "secret"} for key in keys])
     with TestClient(create_app(replace(settings, signing_keys_file=str(path)), clock)) as api:
         published, cache_control = get_keys(api)
-        assert published == [key.public for key in keys[1:]]
+        assert published == [in_database(key) for key in keys[1:]]
         assert cache_control == "public, max-age=3600"
         clock.advance(2000)
         assert get_keys(api)[1] == "public, max-age=2999"  # a key retires then, and a quarter off
         clock.advance(3000)
-        assert get_keys(api) == ([key.public for key in keys[2:]], "public, max-age=3600")
+        assert get_keys(api) == ([in_database(key) for key in keys[2:]], "public, max-age=3600")
         response = api.head("/.well-known/jwks.json", headers=bearer("stale"))
         assert response.status_code == 200
+
+
+def in_database(key: signing.Key) -> dict[str, str]:
+    return key.public | {"kid": f"{key.public['kid']}.{DATABASE_ID}"}
 
 
 def test_no_secret_is_published(settings: Settings) -> None:
@@ -279,7 +283,7 @@ def test_the_switch_to_keys_logs_nobody_out(
     old = forge.token("rt+jwt", **claims)
     pair = api.post("/refresh-token", json={"refresh_token": old}).json()
     for name in ("access_token", "refresh_token"):
-        assert forge.header_of(pair[name])["kid"] == "es"
+        assert forge.header_of(pair[name])["kid"] == f"es.{DATABASE_ID}"
     assert forge.claims_of(pair["refresh_token"])["exp"] == claims["exp"]
     assert api.get("/me", headers=bearer(pair["access_token"])).status_code == 200
 

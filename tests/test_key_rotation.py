@@ -112,6 +112,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
+def in_tokens(row: dict[str, Any], load: Load) -> dict[str, Any]:
+    """With the `kid` of tokens, which names the database, too."""
+    kids = {kid for _, kid in load.used if kid.partition(".")[0] == row["kid"]}
+    return row | {"kid": kids.pop()}
+
+
 def test_no_request_is_refused_and_no_kid_is_unknown(served: Served, tmp_path: Path) -> None:
     key = create_client(tmp_path, **ENVIRON)
     load = Load(served, key)
@@ -135,7 +141,7 @@ def test_no_request_is_refused_and_no_kid_is_unknown(served: Served, tmp_path: P
         return rotation.result()
 
     rotation = asyncio.run(play())
-    old, new = rotation["old"], rotation["new"]
+    old, new = (in_tokens(rotation[which], load) for which in ("old", "new"))
     assert len(load.workers) == 2
     # Everything happened that could: the old key verified beside the new one, and then was gone.
     switch = old["signs_until"]

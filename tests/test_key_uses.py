@@ -250,11 +250,21 @@ def test_a_signal_loses_nothing_of_any_worker(tmp_path: Path) -> None:
     assert last_used_at is not None
 
 
+UNDO = (
+    "ALTER TABLE client_keys DROP COLUMN uses",
+    "DROP TABLE identity",
+    "DROP INDEX ix_revoked_jtis_access_expires_at",
+    "ALTER TABLE revoked_jtis DROP COLUMN access_expires_at",
+    "CREATE INDEX ix_revoked_jtis_revoked_at ON revoked_jtis (revoked_at)",
+)
+
+
 def test_a_database_of_the_first_revision_keeps_its_keys(
     settings: Settings, registered: Registered
 ) -> None:
     async def action(database: Database) -> None:
-        await database.fetch_all("ALTER TABLE client_keys DROP COLUMN uses")
+        for statement in UNDO:
+            await database.fetch_all(statement)
         await database.fetch_all("UPDATE alembic_version SET version_num = '0001'")
         await schema.upgrade(Database(settings.database_url))
         await schema.check(database)

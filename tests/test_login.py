@@ -1,6 +1,5 @@
 """POST /login: a client key opens a session."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register, Registered
+from tests.sqlite import opened
 
 ENCODINGS: dict[str, Callable[[str], dict[str, Any]]] = {
     "JSON": lambda key: {"json": {"client_key": key}},
@@ -70,12 +70,12 @@ def test_each_login_opens_a_session_of_its_own(login: Any) -> None:
 
 def test_a_login_writes_nothing(login: Any, database_file: Path) -> None:
     login()
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         assert database.execute("SELECT count(*) FROM revoked_jtis").fetchone() == (0,)
 
 
 def _set(database_file: Path, statement: str) -> None:
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         assert database.execute(statement).rowcount == 1
 
 

@@ -1,6 +1,5 @@
 """POST /logout: a session is over at once, its refresh token included."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register
+from tests.sqlite import opened
 from tests.test_refresh_token import assert_session_is_over, refresh
 
 Login = Callable[[], dict[str, str]]
@@ -179,9 +179,11 @@ def test_a_row_outlives_a_token_from_a_clock_that_is_ahead(
     token = login()["access_token"]
     clock.advance(-3600)
     log_out(api, token)
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         rows = database.execute("SELECT expires_at FROM revoked_jtis").fetchall()
-    assert rows == [(int(NOW) + 604_800,)]
+        ((issued_until,),) = database.execute("SELECT issued_until FROM identity").fetchall()
+    assert rows == [(issued_until + 604_800,)]
+    assert issued_until >= int(NOW)
 
 
 def test_a_row_outlives_every_token_that_it_ends(
@@ -191,6 +193,11 @@ def test_a_row_outlives_every_token_that_it_ends(
     clock.advance(500)
     log_out(api, pair["access_token"])
     log_out(api, login()["access_token"], everywhere=True)
-    with sqlite3.connect(database_file) as database:
-        rows = database.execute("SELECT expires_at FROM revoked_jtis").fetchall()
-    assert rows == [(int(NOW) + 500 + 604_800,)] * 2
+    with opened(database_file) as database:
+        rows = database.execute(
+            "SELECT expires_at FROM revoked_jtis ORDER BY revoked_at"
+        ).fetchall()
+        ((issued_until,),) = database.execute("SELECT issued_until FROM identity").fetchall()
+    # The second one after another login, which may have been at any time until then.
+    assert rows == [(int(NOW) + 500 + 604_800,), (issued_until + 604_800,)]
+    assert issued_until >= int(NOW) + 500

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import endings
 import registry
-import store
 from app import create_app
 from database import Database
 from errors import InvalidClient
 from lookups import LOOKUP_SECONDS, MAX_LOOKUPS, Lookups
-from revocations import Revocations
 from settings import Settings
 from tests import forge
 from tests.checks import bearer
 from tests.conftest import NOW, Clock, Registered
+from tests.copies import copy_of
 
 MAX_AGE = 5.0
 
@@ -47,8 +47,8 @@ def run(settings: Settings, test: Callable[[Lookups, Asked, Clock], Any]) -> Non
     async def on_database() -> None:
         async with Database(settings.database_url) as database:
             clock = Clock()
-            revocations = Revocations(database, 910, MAX_AGE, False, clock, clock)
-            await revocations.load()
+            revocations = copy_of(database, clock, clock, MAX_AGE)
+            await revocations.read()
             await test(Lookups(revocations), Asked(), clock)
 
     asyncio.run(on_database())
@@ -60,7 +60,7 @@ def test_an_answer_is_kept_while_the_copy_is_fresh(settings: Settings) -> None:
         assert await lookups.find("b", ask) == {"times": 2}
         clock.advance(MAX_AGE)
         assert await lookups.find("a", ask) == {"times": 3}
-        await lookups.revocations.poll()
+        await lookups.revocations.read()
         assert await lookups.find("a", ask) == {"times": 3}
 
     run(settings, test)
@@ -74,7 +74,7 @@ def test_a_change_of_the_registry_ends_what_is_kept(settings: Settings) -> None:
             async with Database(settings.database_url) as elsewhere:
                 await changed(elsewhere)
             assert await lookups.find("a", ask) == {"times": times}
-            await lookups.revocations.poll()
+            await lookups.revocations.read()
 
     run(settings, test)
 
@@ -84,7 +84,7 @@ def test_an_answer_from_before_a_change_is_not_kept(settings: Settings) -> None:
         async def change() -> None:
             async with Database(settings.database_url) as elsewhere:
                 await changed(elsewhere)
-            await lookups.revocations.poll()
+            await lookups.revocations.read()
             await lookups.find("b", Asked())  # by then, what was kept is cleared
 
         ask.meanwhile = change
@@ -100,7 +100,7 @@ def test_no_answer_is_kept_for_longer_than_the_copy_keeps_an_epoch(settings: Set
     async def test(lookups: Lookups, ask: Asked, clock: Clock) -> None:
         await lookups.find("a", ask)
         clock.advance(LOOKUP_SECONDS)
-        await lookups.revocations.poll()
+        await lookups.revocations.read()
         assert await lookups.find("a", ask) == {"times": 2}
 
     run(settings, test)
@@ -140,8 +140,8 @@ def test_a_login_has_the_epoch_of_what_it_grants(
 
     async def set_scopes(scopes: str) -> Any:
         async with Database(settings.database_url) as elsewhere:
-            await registry.set_scopes(elsewhere, registered.id, scopes, True, NOW, int(NOW) + 99)
-            return await store.find_epoch(elsewhere, registered.id)
+            await registry.set_scopes(elsewhere, registered.id, scopes, True, NOW)
+            return await endings.find_epoch(elsewhere, registered.id)
 
     asyncio.run(set_scopes("read write"))
     app = create_app(replace(settings, revocation_poll_seconds=60), clock)
@@ -162,8 +162,8 @@ def test_a_scope_is_not_taken_away_unasked(settings: Settings, registered: Regis
                 ("a", False, None),
                 ("a", True, "a b"),
             ):
-                given = (registered.id, scopes, may_end, NOW, int(NOW) + 99)
+                given = (registered.id, scopes, may_end, NOW)
                 assert await registry.set_scopes(database, *given) == was
-                assert (await store.find_epoch(database, registered.id) is not None) == may_end
+                assert (await endings.find_epoch(database, registered.id) is not None) == may_end
 
     asyncio.run(change())

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from settings import Settings
 from tables import SCHEMA_REVISION
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import SECRET
+from tests.sqlite import opened
 
 Manage = Callable[..., Result]
 
@@ -61,7 +61,7 @@ def test_create_client_prints_the_key_and_nothing_else(
     assert (event["name"], event["scopes"]) == ("billing", "")
     assert report["client_key"] not in result.stderr
     assert assert_answer(log_in(api, report["client_key"]), 200)["user_id"] == report["user_id"]
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         rows = database.execute("SELECT id, client_id, digest FROM client_keys").fetchall()
     assert rows == [(report["key_id"], report["user_id"], digest_of(report["client_key"]))]
 
@@ -84,7 +84,7 @@ def test_a_name_is_given_once(manage: Manage, database_file: Path) -> None:
     create(manage, "billing")
     result = manage("create-client", "billing", status=2)
     assert result.stderr == "Error: There is a client 'billing' already; choose another name.\n"
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         assert database.execute("SELECT count(*) FROM client_keys").fetchone() == (1,)
 
 
@@ -149,10 +149,10 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
 def test_disabling_twice_keeps_the_first_time(manage: Manage, database_file: Path) -> None:
     create(manage, "billing")
     manage("disable-client", "billing", "--yes")
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         database.execute("UPDATE clients SET disabled_at = 1")
     manage("disable-client", "billing", "--yes")
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         assert database.execute("SELECT disabled_at FROM clients").fetchone() == (1,)
 
 
@@ -167,9 +167,11 @@ def test_an_unknown_client_is_named(manage: Manage, command: str) -> None:
 def test_purge_deletes_what_is_over(
     manage: Manage, settings: Settings, database_file: Path
 ) -> None:
-    with sqlite3.connect(database_file) as database:
-        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2, NULL)")
-        database.execute("INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999, NULL)")
+    with opened(database_file) as database:
+        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2, NULL, NULL)")
+        database.execute(
+            "INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999, NULL, NULL)"
+        )
     assert manage("purge").stdout == "Deleted 1 rows.\n"
     assert manage("purge").stdout == "Deleted 0 rows.\n"
 
@@ -192,7 +194,8 @@ def test_a_database_is_never_made_unasked(
     result = manage(*command, status=2)
     assert result.stderr == (
         f"Error: There is no database {database_file}."
-        " `python manage.py migrate` makes what is needed.\n"
+        " On a first start, `python manage.py migrate` makes it."
+        " If there was one, restore a back-up: an empty one knows no client.\n"
     )
     assert not database_file.exists()
 

@@ -1,6 +1,5 @@
 """GET /me: whose token this is."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from starlette.testclient import TestClient
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Registered
+from tests.sqlite import opened
 
 Login = Callable[[], dict[str, str]]
 
@@ -16,7 +16,7 @@ Login = Callable[[], dict[str, str]]
 def test_me_tells_the_client_its_session_and_its_time(
     api: TestClient, login: Login, registered: Registered, database_file: Path
 ) -> None:
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         database.execute("UPDATE clients SET scopes = 'read write'")
     token = login()["access_token"]
     assert assert_answer(api.get("/me", headers=bearer(token)), 200) == {
@@ -37,6 +37,6 @@ def test_me_is_refused_to_a_client_that_was_deleted(
     api: TestClient, login: Login, database_file: Path
 ) -> None:
     token = login()["access_token"]
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         database.execute("DELETE FROM clients")
     assert_refused(api.get("/me", headers=bearer(token)), 401, "invalid_token")

@@ -1,7 +1,6 @@
 """Rows go when they can end nothing any more, and not a moment before."""
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from purging import purge
 from revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW
+from tests.sqlite import opened
 
 LEEWAY = 10
 END = int(NOW) - LEEWAY - MARGIN_SECONDS
@@ -18,12 +18,12 @@ END = int(NOW) - LEEWAY - MARGIN_SECONDS
 
 def fill(database_file: Path, expiries: list[int]) -> None:
     rows = [(f"jti-{number}", "spent", NOW, expiry) for number, expiry in enumerate(expiries)]
-    with sqlite3.connect(database_file) as database:
-        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL)", rows)
+    with opened(database_file) as database:
+        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL)", rows)
 
 
 def remaining(database_file: Path) -> list[int]:
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         rows = database.execute("SELECT expires_at FROM revoked_jtis ORDER BY expires_at")
         return [expires_at for (expires_at,) in rows]
 

@@ -1,7 +1,6 @@
 """POST /refresh-token: a session goes on, once for each refresh token, and never longer."""
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.testclient import TestClient
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Registered
+from tests.sqlite import opened
 
 Login = Callable[[], dict[str, Any]]
 WEEK = 604_800
@@ -150,9 +150,11 @@ def test_a_session_over_is_refused_without_another_row(
     pair = login()
     api.post("/logout", headers=bearer(pair["access_token"]))
     assert_not_refreshed(api, pair["refresh_token"])
-    with sqlite3.connect(database_file) as database:
-        rows = database.execute("SELECT reason, expires_at FROM revoked_jtis").fetchall()
-    assert rows == [("logged_out", int(NOW) + WEEK)]
+    with opened(database_file) as database:
+        rows = database.execute(
+            "SELECT reason, expires_at - issued_until FROM revoked_jtis, identity"
+        ).fetchall()
+    assert rows == [("logged_out", WEEK)]
 
 
 def test_the_row_of_a_spent_token_lives_as_long_as_the_token(
@@ -162,9 +164,9 @@ def test_the_row_of_a_spent_token_lives_as_long_as_the_token(
     clock.advance(1000.5)
     refresh(api, pair["refresh_token"])
     claims = forge.claims_of(pair["refresh_token"])
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         rows = database.execute("SELECT * FROM revoked_jtis").fetchall()
-    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"], None)]
+    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"], None, None)]
 
 
 CLOSED = {
@@ -183,7 +185,7 @@ def test_a_session_does_not_go_on_for(
     pair = login()
     if within_grace:
         refresh(api, pair["refresh_token"])
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         assert database.execute(CLOSED[reason]).rowcount == 1
     assert_not_refreshed(api, pair["refresh_token"])
 

@@ -1,6 +1,5 @@
 """GET /secure-data: a route that an access token opens, and nothing else."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from starlette.testclient import TestClient
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock
+from tests.sqlite import opened
 
 Login = Callable[[], dict[str, str]]
 
@@ -81,7 +81,7 @@ def test_a_row_with_an_id_of_the_token_ends_it(
     api: TestClient, login: Login, database_file: Path, claim: str
 ) -> None:
     token = login()["access_token"]
-    with sqlite3.connect(database_file) as database:
+    with opened(database_file) as database:
         row = (forge.claims_of(token)[claim], "by hand", NOW, int(NOW) + 900)
-        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL)", row)
+        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL)", row)
     assert_refused(api.get("/secure-data", headers=bearer(token)), 401, "invalid_token", token)

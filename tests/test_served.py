@@ -149,7 +149,8 @@ def test_a_lost_database_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     result = run(tmp_path, "app.py", SECRET_KEY="s" * 32)
     assert result.returncode == 2
     assert result.stderr == (
-        "There is no database auth.db. `python manage.py migrate` makes what is needed.\n"
+        "There is no database auth.db. On a first start, `python manage.py migrate` makes it."
+        " If there was one, restore a back-up: an empty one knows no client.\n"
     )
     assert not (tmp_path / "auth.db").exists()
 

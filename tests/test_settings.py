@@ -25,6 +25,7 @@ DEFAULTS = {
     "token_audience": "auth-api",
     "login_failures_by_address": "30/minute",
     "login_failures_together": "3000/minute",
+    "logins_by_client": "6000/minute",
     "rate_limit_storage": "memory://",
     "trusted_proxies": "",
     "revocation_poll_seconds": 0.1,
@@ -57,6 +58,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "token_audience": "https://api.example",
         "login_failures_by_address": "5/hour",
         "login_failures_together": "100/second",
+        "logins_by_client": "50/second",
         "rate_limit_storage": "valkey://127.0.0.1:6379",
         "trusted_proxies": "10.0.0.1,10.0.0.2",
         "revocation_poll_seconds": "0.2",
@@ -112,6 +114,7 @@ FAULTS = {
     "LEEWAY_SECONDS": "301",
     "LOG_LEVEL": "loud",
     "LOGIN_FAILURES_BY_ADDRESS": "often",
+    "LOGINS_BY_CLIENT": "seldom",
     "RATE_LIMIT_STORAGE": "nowhere://127.0.0.1",
 }
 

@@ -17,8 +17,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import create_app
 from audit import JSONFormatter
 from errors import InvalidClient, TooManyFailures
-from guessing import RETRY_SECONDS, STORE_SECONDS, FailedLogins
+from guessing import FailedLogins
 from settings import Settings
+from shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
 from tests.serving import free_port
@@ -157,10 +158,13 @@ def test_when_the_storage_is_back_its_count_holds_again(
     away: Callable[[Valkey], AbstractContextManager[None]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "auth.guessing")
+    caplog.set_level(logging.INFO, "auth.shared_count")
 
     async def outage() -> None:
-        one, other = (FailedLogins(valkey.url, "2/hour", "100/hour", clock) for _ in range(2))
+        one, other = (
+            FailedLogins(SharedCount(valkey.url, clock), "2/hour", "100/hour", clock)
+            for _ in range(2)
+        )
         await log_in_wrong(one)
         with away(valkey):
             await log_in_wrong(one)
@@ -190,7 +194,9 @@ def test_of_those_that_come_together_one_waits_for_a_storage_that_hangs(
     valkey: Valkey, clock: Clock
 ) -> None:
     async def crowd() -> None:
-        failed_logins = FailedLogins(valkey.url, "1000/hour", "1000/hour", clock)
+        failed_logins = FailedLogins(
+            SharedCount(valkey.url, clock), "1000/hour", "1000/hour", clock
+        )
         with valkey.frozen():
             await log_in_wrong(failed_logins)
             clock.advance(RETRY_SECONDS)
@@ -206,7 +212,7 @@ def test_a_storage_that_answers_with_an_error_is_met_alike(
     valkey: Valkey, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def log_in() -> None:
-        failed_logins = FailedLogins(valkey.url, "2/hour", "100/hour", clock)
+        failed_logins = FailedLogins(SharedCount(valkey.url, clock), "2/hour", "100/hour", clock)
         await log_in_wrong(failed_logins)
         (key,) = valkey.client.keys(f"*{STRANGER}*")
         valkey.client.delete(key)
@@ -226,7 +232,7 @@ async def log_in_wrong(failed_logins: FailedLogins) -> None:
 
 
 def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    records = [record for record in caplog.records if record.name == "auth.guessing"]
+    records = [record for record in caplog.records if record.name == "auth.shared_count"]
     lines = [json.loads(JSONFormatter().format(record)) for record in records]
     return [" ".join([line["event"], line.get("fault", "")]).rstrip() for line in lines]
 

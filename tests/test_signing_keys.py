@@ -14,17 +14,21 @@ from claims import Claims
 from errors import InvalidToken
 from signing_keys import ALGORITHMS, KeyFault, from_jwk, from_secret, new_jwk
 from tests import forge, signing
-from tests.conftest import NOW, SECRET, Clock
+from tests.conftest import DATABASE_ID, NOW, SECRET, Clock
 from tests.signing import ES256, ORDER, RS256, Ed25519, Key
 from tokens import ACCESS, REFRESH, Tokens
 
-CLAIMS = Claims("client-1", "session-1", "token-1", "key-1", "", 0, int(NOW), int(NOW) + 900)
+IDS = "client-1", "session-1", "token-1", "key-1"
+CLAIMS = Claims(
+    "client-1", "session-1", "token-1", "key-1", "", 0, int(NOW), int(NOW) + 900, DATABASE_ID
+)
 KEYS: dict[str, Key] = {"ES256": ES256(), "RS256": RS256(), "Ed25519": Ed25519()}
 
 
 def tokens_with(*keys: Key, clock: Clock, secrets: tuple[str, ...] = (SECRET,)) -> Tokens:
     tokens = Tokens(secrets, "auth-api", "auth-api", 900, 604_800, 10, clock)
     tokens.use([from_jwk(key.jwk) for key in keys])
+    tokens.serve(DATABASE_ID)
     return tokens
 
 
@@ -57,17 +61,17 @@ def test_the_newest_key_that_is_due_signs_and_all_verify(clock: Clock) -> None:
     old = ES256("old", signs_from=now - 100, signs_until=now + 60, retires_at=now + 999)
     new = ES256("new", signs_from=now + 60)
     tokens = tokens_with(new, old, clock=clock)
-    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == "old"
+    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == f"old.{DATABASE_ID}"
     tokens.verify(ACCESS, signing.token(new))  # of a node whose clock is ahead
     clock.advance(60)
-    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == "new"
+    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == f"new.{DATABASE_ID}"
     tokens.verify(ACCESS, signing.token(old))
 
 
 def test_a_clock_that_is_behind_does_not_leave_us_without_a_key(clock: Clock) -> None:
     first = ES256("first", signs_from=int(NOW) + 5)
     tokens = tokens_with(first, ES256("second", signs_from=int(NOW) + 50), clock=clock)
-    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == "first"
+    assert forge.header_of(tokens.issue(ACCESS, CLAIMS))["kid"] == f"first.{DATABASE_ID}"
 
 
 def test_a_remembered_token_is_forgotten_with_its_key(clock: Clock) -> None:
@@ -161,7 +165,7 @@ def test_the_twin_of_a_signature_is_the_same_token(clock: Clock) -> None:
 @pytest.mark.parametrize("alg", ALGORITHMS)
 def test_what_is_public_of_a_key_holds_nothing_private(alg: str) -> None:
     jwk = new_jwk(alg) | {"oth": [], "k": "secret", "signs_from": 1, "mine": 2}
-    public = from_jwk(jwk).public()
+    public = from_jwk(jwk).public(DATABASE_ID)
     assert not set(public) & {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
     assert set(public) <= {"kty", "crv", "x", "y", "n", "e", "use", "alg", "kid"}
     assert not [value for name, value in jwk.items() if name in "dpq" and value in str(public)]

@@ -9,7 +9,7 @@ import pytest
 from claims import Claims, successor_jti
 from errors import InvalidToken
 from tests import forge
-from tests.conftest import NOW, SECRET, Clock
+from tests.conftest import DATABASE_ID, NOW, SECRET, Clock
 from tokens import ACCESS, REFRESH, Tokens
 
 PREVIOUS = "p" * 32
@@ -17,7 +17,9 @@ PREVIOUS = "p" * 32
 
 @pytest.fixture
 def tokens(clock: Clock) -> Tokens:
-    return Tokens([SECRET, PREVIOUS], "auth-api", "auth-api", 900, 604_800, 10, clock)
+    tokens = Tokens([SECRET, PREVIOUS], "auth-api", "auth-api", 900, 604_800, 10, clock)
+    tokens.serve(DATABASE_ID)
+    return tokens
 
 
 def test_a_token_made_by_hand_as_the_rfcs_say_is_read(tokens: Tokens) -> None:
@@ -30,11 +32,14 @@ def test_a_token_made_by_hand_as_the_rfcs_say_is_read(tokens: Tokens) -> None:
         epoch=1.5,
         iat=int(NOW),
         exp=int(NOW) + 900,
+        database_id=DATABASE_ID,
     )
 
 
 def test_what_is_issued_is_what_is_made_by_hand(tokens: Tokens) -> None:
-    claims = Claims("client-1", "session-1", "token-1", "key-1", "", 0, int(NOW), int(NOW) + 900)
+    claims = Claims(
+        "client-1", "session-1", "token-1", "key-1", "", 0, int(NOW), int(NOW) + 900, DATABASE_ID
+    )
     assert tokens.issue(ACCESS, claims) == forge.token()
     assert tokens.issue(REFRESH, claims) == forge.token("rt+jwt")
 
@@ -207,7 +212,22 @@ def test_a_strangers_signature_is_refused(tokens: Tokens) -> None:
 
 
 def test_the_successor_is_the_same_for_whoever_asks() -> None:
-    claims = Claims("c", "s", "j", "k", "", 0, 1, 9)
+    claims = Claims("c", "s", "j", "k", "", 0, 1, 9, DATABASE_ID)
     assert claims.successor(5) == claims.successor(5)
     assert claims.successor(5).exp == 9
     assert claims.successor(5).jti == successor_jti("j") not in ("j", successor_jti("i"))
+
+
+def test_a_token_of_another_database_is_refused_by_its_header(tokens: Tokens) -> None:
+    """Also one that is issued here, since it was asked for before the database was another one."""
+    kid = forge.kid(SECRET, "fedcba9876543210")
+    header, payload = forge.header(kid=kid), forge.segment(forge.ACCESS_CLAIMS)
+    elsewhere = forge.sign(f"{forge.segment(header)}.{payload}")
+    claims = tokens.verify(ACCESS, forge.token())
+    assert tokens.issue(ACCESS, claims._replace(database_id="fedcba9876543210")) == elsewhere
+    with pytest.raises(InvalidToken, match="unknown header"):
+        tokens.verify(ACCESS, elsewhere)
+    tokens.serve("fedcba9876543210")
+    assert tokens.verify(ACCESS, elsewhere).database_id == "fedcba9876543210"
+    with pytest.raises(InvalidToken, match="unknown header"):
+        tokens.verify(ACCESS, forge.token())

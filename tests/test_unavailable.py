@@ -1,7 +1,6 @@
 """The database gone, emptied or replaced: 503, and never 200 and never a new database."""
 
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Registered
+from tests.sqlite import opened
 
 Login = Callable[[], dict[str, str]]
 
@@ -36,7 +36,7 @@ def replace(file: Path) -> None:
 
 
 def drop_tables(file: Path) -> None:
-    with sqlite3.connect(file) as database:
+    with opened(file) as database:
         for table in ("revoked_jtis", "client_keys", "clients"):
             database.execute(f"DROP TABLE {table}")
 

@@ -12,7 +12,6 @@ import pytest
 from starlette.testclient import TestClient
 
 import registry
-import schema
 from app import create_app
 from client_keys import new_client_key
 from database import Database
@@ -29,7 +28,7 @@ from tests.attacks.recipes import (
     load,
 )
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import NOW, Clock
+from tests.conftest import NOW, Clock, make_database
 from tests.forge import ACCESS_CLAIMS
 from tests.serving import Served, serve
 from tests.test_statements import CountingDatabase
@@ -75,7 +74,7 @@ def prepare(database_url: str) -> str:
     owner = str(ACCESS_CLAIMS["sub"])
 
     async def create() -> None:
-        await schema.upgrade(Database(database_url))
+        await make_database(database_url)
         async with Database(database_url) as database:
             assert await registry.create_client(database, owner, "attacked", key, int(NOW))
 

@@ -1,6 +1,5 @@
 """A token that was ours is no longer one, once its client, its key or its session is over."""
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests import forge
 from tests.attacks.recipes import CURRENT
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register, Registered
+from tests.sqlite import opened
 
 Pair = dict[str, str]
 Login = Callable[[], Pair]
@@ -31,7 +31,7 @@ def ask(database_file: Path) -> Ask:
     """Change the database by hand, as an operator may."""
 
     def ask(script: str) -> None:
-        with sqlite3.connect(database_file) as database:
+        with opened(database_file) as database:
             database.executescript(script)
 
     return ask
@@ -72,7 +72,7 @@ def disable(client: Registered) -> str:
     return f"""
         UPDATE clients SET disabled_at = {int(NOW)} WHERE id = '{client.id}';
         INSERT INTO revoked_jtis
-        VALUES ('{client.id}', 'disabled', {NOW + 1}, {int(NOW) + 604_800}, NULL);
+        VALUES ('{client.id}', 'disabled', {NOW + 1}, {int(NOW) + 604_800}, NULL, NULL);
     """
 
 
@@ -179,7 +179,7 @@ def test_a_key_that_is_ended_by_its_id_ends_its_tokens_at_once(
     api: TestClient, registered: Registered, login: Login, ask: Ask
 ) -> None:
     pair = login()
-    row = f"'{registered.key_id}', 'revoked', {NOW}, {int(NOW) + 604_800}, NULL"
+    row = f"'{registered.key_id}', 'revoked', {NOW}, {int(NOW) + 604_800}, NULL, NULL"
     ask(f"INSERT INTO revoked_jtis VALUES ({row});")
     assert_opens_nothing(api, pair)
 

@@ -29,7 +29,12 @@ from tests.test_served import children, run
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""
-SECRET = {"SECRET_KEY": "s" * 32}
+SECRET = {
+    "SECRET_KEY": "s" * 32,
+    # All callers come from one address, and a few clients begin all of the sessions.
+    "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
+    "LOGINS_BY_CLIENT": "1000000/second",
+}
 
 
 def scaled(short: int, soak: int) -> int:
@@ -51,7 +56,9 @@ class Service:
         if self.is_shared_port:
             (served,) = self.servers
             return list(SharedPort(served.url, children(served.process.pid)).nodes)
-        return [Node(f"node {n}", served.url) for n, served in enumerate(self.servers)]
+        return [
+            Node(f"node at {served.url.rpartition(':')[2]}", served.url) for served in self.servers
+        ]
 
     def register(self, *names: str) -> list[Client]:
         return register(self.environ["DATABASE_URL"], *names)
@@ -136,6 +143,15 @@ async def revoke_key(recorder: Recorder, service: Service, client: Client) -> No
     recorder.note("revoke-key", start, status=status, client=client.name, key=client.key_id)
 
 
+async def end_all_sessions(recorder: Recorder, service: Service, *clients: Client) -> None:
+    """By the operator's command. For the judge, it ends each client's sessions everywhere."""
+    start = time.monotonic()
+    report = await manage(service, "end-all-sessions", "--yes")
+    status = 503 if report is None else 200
+    for client in clients:
+        recorder.note("everywhere", start, status=status, client=client.name)
+
+
 def kill(processes: Sequence[int]) -> None:
     """All at once, as when the machine goes down; returns once they are gone."""
     victims = [psutil.Process(pid) for pid in processes]
@@ -159,9 +175,11 @@ class Proxy:
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self.folder = folder
-        self._target = str(Path(str(postgres.socket_folder)) / ".s.PGSQL.5432")
+        self._target = _socket_of(postgres)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
+        folder.chmod(0o755)  # a standby, which may run as another user, comes this way too
+        (folder / ".s.PGSQL.5432").chmod(0o666)
         self._listener.listen(100)
         self._sockets: list[socket.socket] = []
         self._threads: list[Thread] = []
@@ -179,6 +197,12 @@ class Proxy:
         with self._may_pass:
             self._is_open = True
             self._may_pass.notify_all()
+
+    def lead_to(self, postgres: Postgres) -> None:
+        """From now on, to this one; what led to the other is at an end, as when a name moves."""
+        self._target = _socket_of(postgres)
+        for each in self._sockets:
+            _shut(each)
 
     def close(self) -> None:
         with self._may_pass:
@@ -221,6 +245,10 @@ class Proxy:
         except OSError:
             pass
         _shut(sink)
+
+
+def _socket_of(postgres: Postgres) -> str:
+    return str(Path(str(postgres.socket_folder)) / ".s.PGSQL.5432")
 
 
 def _shut(each: socket.socket) -> None:

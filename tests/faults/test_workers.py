@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.faults.client import Client, Node, Recorder
 from tests.faults.conftest import Judge
@@ -99,6 +101,12 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
             await recorder.refresh(random.choice(nodes), session)
             await recorder.use(random.choice(nodes), session)
 
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(call: Coroutine[Any, Any, object]) -> None:
+        async with places:
+            await call
+
     async def leak(nodes: list[Node], leaked: Client) -> None:
         added = await manage(service, "add-key", leaked.name)
         spared, over = Client(leaked.name, added["client_key"]), asyncio.Event()
@@ -110,11 +118,12 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
         await revoke_key(recorder, service, leaked)
         mine = [each for each in recorder.sessions if each.client in (leaked, spared)]
         some = random.sample(mine, min(100, len(mine)))
-        await asyncio.gather(
+        calls = [
             *(recorder.login(node, client) for node in nodes for client in (leaked, spared)),
             *(recorder.use(node, session) for session in some for node in nodes),
             *(recorder.refresh(random.choice(nodes), session) for session in some),
-        )
+        ]
+        await asyncio.gather(*(in_turn(call) for call in calls))
         over.set()
         await asyncio.gather(*lives)
 

@@ -15,7 +15,7 @@ from random import Random
 from claims import Claims
 from errors import InvalidToken
 from tests import forge
-from tests.conftest import NOW, SECRET
+from tests.conftest import DATABASE_ID, NOW, SECRET
 from tokens import ACCESS, REFRESH, Tokens
 
 FALLBACK = "the-secret-before-it-which-only-verifies"
@@ -36,14 +36,22 @@ ODD_HEADERS = (
 )
 
 
+LIKE_OURS = ("auth-api", "auth-api", 900, 604_800, 10, lambda: NOW)
+
+
 def new_tokens() -> Tokens:
     """As the service makes them, with a clock that stands still."""
-    return Tokens([SECRET, FALLBACK], "auth-api", "auth-api", 900, 604_800, 10, clock=lambda: NOW)
+    return _of_database(Tokens([SECRET, FALLBACK], *LIKE_OURS))
+
+
+def _of_database(tokens: Tokens) -> Tokens:
+    tokens.serve(DATABASE_ID)
+    return tokens
 
 
 def real_tokens(tokens: Tokens) -> dict[str, tuple[str, Claims]]:
     """Some that are in force: each kind, signed with each secret, and what they say."""
-    others = Tokens([FALLBACK], "auth-api", "auth-api", 900, 604_800, 10, clock=lambda: NOW)
+    others = _of_database(Tokens([FALLBACK], *LIKE_OURS))
     made = {}
     for number, (issuer, typ, scope) in enumerate(
         (issuer, typ, scope)
@@ -62,6 +70,7 @@ def real_tokens(tokens: Tokens) -> dict[str, tuple[str, Claims]]:
             epoch=NOW - 0.5 - number if number % 2 else 0,
             iat=iat,
             exp=iat + seconds,
+            database_id=DATABASE_ID,
         )
         made[issuer.issue(typ, claims)] = (typ, claims)
     return made

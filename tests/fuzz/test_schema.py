@@ -17,13 +17,13 @@ from schemathesis.checks import load_all_checks
 
 import errors
 import registry
-import schema as database_schema
 from app import routes
 from claims import Claims
 from client_keys import new_client_id, new_client_key
 from database import Database
 from tests import forge, signing
 from tests.checks import assert_answer, bearer
+from tests.conftest import DATABASE_ID, make_database
 from tests.fuzz.budget import budget
 from tests.serving import ROOT, Served, serve
 from tokens import ACCESS, REFRESH, Tokens
@@ -32,6 +32,7 @@ DESCRIPTION = json.loads((ROOT / "tests" / "fuzz" / "openapi.json").read_text())
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
 CLIENT, KEY = new_client_id(), new_client_key()
 TOKENS = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10)
+TOKENS.serve(DATABASE_ID)
 MADE_UP = re.compile(r"ck_[0-9a-f]{16}_[0-9A-Za-z]{43}[0-9a-f]{8}")
 
 
@@ -43,7 +44,8 @@ def good_token(typ: str) -> str:
     answered the same, and a token is spent or ended by being used."""
     sid, now = f"drawn{next(NUMBERS):017d}", time.time()
     exp = int(now) + (900 if typ == ACCESS else 604_800)
-    return TOKENS.issue(typ, Claims(CLIENT, sid, f"{sid}.{typ}", KEY.id, "", now, int(now), exp))
+    claims = Claims(CLIENT, sid, f"{sid}.{typ}", KEY.id, "", now, int(now), exp, DATABASE_ID)
+    return TOKENS.issue(typ, claims)
 
 
 def tokens(typ: str) -> st.SearchStrategy[str]:
@@ -89,7 +91,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     url = f"sqlite:///{folder}/auth.db"
 
     async def prepare() -> None:
-        await database_schema.upgrade(Database(url))
+        await make_database(url)
         async with Database(url) as database:
             now = int(time.time())
             assert await registry.create_client(database, CLIENT, "fuzzed", KEY, now, "a b")

@@ -13,7 +13,7 @@ from auth_backend import extract_bearer
 from claims import Claims
 from errors import InvalidRequest, InvalidToken
 from tests import forge
-from tests.conftest import NOW, SECRET
+from tests.conftest import DATABASE_ID, NOW, SECRET
 from tests.fuzz import mutations
 from tests.fuzz.budget import budget
 from tests.fuzz.mutations import FALLBACK, MUTATIONS, Mutation
@@ -147,6 +147,7 @@ def assert_refused_or_our_own(typ: str, token: str, secret: str = SECRET) -> boo
     verified = outcome(TOKENS.verify, typ, token)
     if read is not None:
         ours = Tokens([secret], "auth-api", "auth-api", 900, 604_800, 10)
+        ours.serve(DATABASE_ID)
         assert ours.issue(typ, read) == token
         for name in ("iat", "exp", "epoch"):
             assert type(getattr(read, name)) in (int, float)
@@ -180,7 +181,9 @@ def test_signed_claims_are_refused_or_just_what_we_issue(
 @given(typ=KINDS, claims=GOOD_CLAIMS)
 def test_good_claims_that_are_signed_are_taken(typ: str, claims: dict[str, Any]) -> None:
     """Else the rule above would hold of a service that refuses everything."""
-    ours = Claims(**{name: claims[name] for name in Claims._fields})
+    ours = Claims(
+        **{name: (claims | {"database_id": DATABASE_ID})[name] for name in Claims._fields}
+    )
     token = TOKENS.issue(typ, ours)
     if len(token) <= 4096 and claims["iat"] < claims["exp"]:
         assert outcome(TOKENS.read, typ, token) == ours

@@ -1,0 +1,56 @@
+"""Counts that workers and nodes share in a store; while it is away, each worker counts alone."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from limits import RateLimitItem, WindowStats
+from limits.aio.strategies import FixedWindowRateLimiter
+from limits.storage import storage_from_string
+
+T = TypeVar("T")
+STORE_SECONDS = 0.5
+RETRY_SECONDS = 5.0
+
+logger = logging.getLogger("auth.shared_count")
+
+
+class SharedCount:
+    """`storage` is a URI that the `limits` library knows. Nobody is kept out while it is away."""
+
+    def __init__(self, storage: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared = FixedWindowRateLimiter(storage_from_string(f"async+{storage}"))
+        self._own = FixedWindowRateLimiter(storage_from_string("async+memory://"))
+        self._clock = clock
+        self.is_shared = storage != "memory://"
+        self._is_reachable = True
+        self._retry_at = 0.0
+
+    async def ask(self, question: Callable[[FixedWindowRateLimiter], Awaitable[T]]) -> T:
+        """Ask the shared count, or this worker's own where there is none, or it does not answer."""
+        if self.is_shared and (self._is_reachable or self._clock() >= self._retry_at):
+            # Of the logins that come while it is away, one in so many seconds waits for it.
+            self._retry_at = self._clock() + RETRY_SECONDS
+            try:
+                async with asyncio.timeout(STORE_SECONDS):
+                    answer = await question(self._shared)
+            except Exception as fault:  # each storage has its own, and no login fails for one
+                if self._is_reachable:
+                    details = {"fault": type(fault).__name__}
+                    logger.error("shared_count_unreachable", extra={"details": details})
+                self._is_reachable = False
+            else:
+                if not self._is_reachable:
+                    logger.info("shared_count_reachable")
+                self._is_reachable = True
+                return answer
+        return await question(self._own)
+
+
+def seconds_left(window: WindowStats, limit: RateLimitItem) -> int:
+    """Until the window is over: no longer than it is, though the wall clock may have been set."""
+    left = math.ceil(window.reset_time - time.time())
+    return max(1, min(left, limit.get_expiry()))

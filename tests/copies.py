@@ -1,0 +1,32 @@
+"""Ends sessions as the rules do, and copies of what is ended, for tests of what lies beneath."""
+
+from collections.abc import Callable
+
+import endings
+from clocks import Clock, Clocks
+from database import Database
+from endings import Ending
+from revocations import Revocations
+from tests.conftest import NOW
+
+
+async def end(
+    database: Database, sid: str, expires_at: int = int(NOW) + 900, now: float = NOW
+) -> Ending:
+    """End a session; what was ended is told, too, for a copy."""
+    ending = Ending(sid, "logged_out", now, expires_at, expires_at)
+    await endings.end_session(database, ending)
+    return ending
+
+
+def copy_of(
+    database: Database,
+    wall: Clock,
+    steady: Clock,
+    max_age: float = 0.5,
+    is_shared: bool = False,
+    serve: Callable[[str], None] = lambda database_id: None,
+) -> Revocations:
+    """A worker's copy by the clocks of the test, of a service with the settings by default."""
+    clocks = Clocks(wall, steady)
+    return Revocations(database, 900, 10, max_age, is_shared, clocks, serve)

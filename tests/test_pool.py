@@ -1,0 +1,87 @@
+"""Who gets a connection to PostgreSQL when there are not enough of them."""
+
+import asyncio
+
+import pytest
+
+import store
+from database import Database
+from tests.conftest import Clock, make_database
+from tests.copies import copy_of
+from tests.postgres import Postgres
+
+RUSH = 40
+TICKS = 400
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    url = postgres.new_database()
+    asyncio.run(make_database(url))
+    return url
+
+
+def test_who_has_waited_for_the_longest_is_the_next(url: str) -> None:
+    """Though others come in each turn of the event loop, and so in the very one in which a
+    connection is given back."""
+    answered: list[int] = []
+
+    async def act() -> None:
+        async with Database(f"{url}&max_size=1") as database:
+
+            async def ask(number: int) -> None:
+                await store.ping(database)
+                answered.append(number)
+
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(RUSH):
+                    tasks.create_task(ask(number))
+                for number in range(RUSH, RUSH + TICKS):
+                    await asyncio.sleep(0)
+                    tasks.create_task(ask(number))
+
+    asyncio.run(act())
+    assert answered == sorted(answered)
+
+
+def test_the_copy_stays_fresh_while_every_connection_is_waited_for(url: str, clock: Clock) -> None:
+    """Else each request would ask the database too, and the rush would feed itself."""
+
+    async def act() -> None:
+        async with Database(url) as database:
+            revocations = copy_of(database, clock, Clock())
+            await revocations.read()
+            over, held = asyncio.Event(), asyncio.Semaphore(0)
+
+            async def hold() -> None:
+                await database.fetch_val("SELECT 1")
+                held.release()
+                await over.wait()
+
+            rush = [asyncio.create_task(database.atomically(hold)) for _ in range(RUSH)]
+            try:
+                for _ in range(8):
+                    await held.acquire()
+                async with asyncio.timeout(2):
+                    await revocations.read()
+            finally:
+                over.set()
+                await asyncio.gather(*rush)
+
+    asyncio.run(act())
+
+
+def test_questions_that_are_given_up_leave_no_turn_behind(url: str) -> None:
+    async def act() -> None:
+        async with Database(f"{url}&max_size=3") as database:
+            for _ in range(10):
+                tasks = [asyncio.create_task(store.ping(database)) for _ in range(RUSH)]
+                for number, task in enumerate(tasks):
+                    if number % 2:
+                        await asyncio.sleep(0)
+                        task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            async with asyncio.timeout(10):
+                await asyncio.gather(*(store.ping(database) for _ in range(RUSH)))
+
+    asyncio.run(act())
