@@ -14,31 +14,32 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-import audit
-import development
 import handlers
-import schema
-import server
-from answers import Endpoint, exception_handlers
 from auth_backend import BearerBackend
-from background import attempt, repeat
-from client_logins import ClientLogins
-from clocks import Clock, Clocks, steady_clock
-from database import Database
-from guessing import FailedLogins
-from issuing import RENEW_SECONDS, Issuing
-from key_file import WatchedKeys, schedule_of
-from key_schedule import CHECK_SECONDS
-from key_uses import WRITE_SECONDS, KeyUses
-from lookups import Lookups
-from purging import purge_when_settled
-from refusals import Refusals
-from revocations import Revocations
-from server_lock import server_lock
-from sessions import Sessions
-from settings import Settings, load_settings
-from shared_count import SharedCount
-from tokens import Tokens
+from authapi.clocks import Clock, Clocks, steady_clock
+from authapi.credentials.signing_key_file import WatchedKeys
+from authapi.credentials.signing_schedule import CHECK_SECONDS
+from authapi.credentials.tokens import Tokens
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.engines.server_lock import server_lock
+from authapi.rules.client_cache import Lookups
+from authapi.rules.client_key_uses import WRITE_SECONDS, KeyUses
+from authapi.rules.client_logins import ClientLogins
+from authapi.rules.failed_logins import FailedLogins
+from authapi.rules.issuing import RENEW_SECONDS, Issuing
+from authapi.rules.purging import purge_when_settled
+from authapi.rules.revocations import Revocations
+from authapi.rules.sessions import Sessions
+from authapi.rules.shared_count import SharedCount
+from authapi.server import development
+from authapi.server import main as server
+from authapi.server.background import attempt, repeat
+from authapi.telemetry import audit
+from authapi.telemetry.flood import Refusals
+from authapi.web.answers import Endpoint, exception_handlers
+from authapi.web.headers import OriginMiddleware
+from settings import Settings, load_settings, schedule_of
 
 PURGE_SECONDS = 60.0
 
@@ -113,7 +114,7 @@ def assemble(backend: BearerBackend, lifespan: Lifespan[Starlette]) -> Starlette
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(audit.OriginMiddleware),
+            Middleware(OriginMiddleware),
             Middleware(AuthenticationMiddleware, backend=backend),
         ],
         exception_handlers=exception_handlers,

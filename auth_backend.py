@@ -12,13 +12,13 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend, Bas
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from answers import Handler, refuse
-from claims import Claims
-from errors import InsufficientScope, InvalidRequest, InvalidToken, MissingToken, Refusal
-from headers import Headers, values_of
-from revocations import Revocations
-from scopes import is_within, read_scopes
-from tokens import ACCESS, Tokens
+from authapi.credentials.claims import Claims
+from authapi.credentials.scopes import is_within, read_scopes
+from authapi.credentials.tokens import ACCESS, Tokens
+from authapi.errors import InsufficientScope, InvalidRequest, InvalidToken, MissingToken, Refusal
+from authapi.rules.revocations import Revocations
+from authapi.web.answers import Handler, refuse
+from authapi.web.headers import Headers, values_of
 
 
 class Client(BaseUser):

@@ -7,13 +7,11 @@ from typing import TypedDict
 from databases.interfaces import Record
 from starlette.requests import Request
 
-import audit
-import registry
-import store
-from answers import Answer, refuse
 from auth_backend import authenticated, extract_bearer
-from database import Database
-from errors import (
+from authapi.credentials.signing_key_file import WatchedKeys
+from authapi.credentials.tokens import Tokens
+from authapi.engines.database import Database
+from authapi.errors import (
     InvalidClient,
     InvalidRequest,
     InvalidToken,
@@ -21,14 +19,16 @@ from errors import (
     NotFound,
     TemporarilyUnavailable,
 )
-from guessing import FailedLogins, conceal
-from key_file import WatchedKeys
-from lookups import Lookups
-from payloads import read_payload
-from refusals import Refusals
-from schemas import LOGIN, LOGOUT, REFRESH
-from sessions import Sessions
-from tokens import Tokens
+from authapi.rules.client_cache import Lookups
+from authapi.rules.failed_logins import FailedLogins, conceal
+from authapi.rules.sessions import Sessions
+from authapi.store import clients as registry
+from authapi.store import sessions as store
+from authapi.telemetry import audit
+from authapi.telemetry.flood import Refusals
+from authapi.web.answers import Answer, refuse
+from authapi.web.payloads import read_payload
+from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
 
 class State(TypedDict):

@@ -4,12 +4,12 @@ import sys
 
 import click
 
-import audit
-import client_commands
-import database_commands
-import key_commands
-import key_revoking
-import signing_key_commands
+from authapi.commands import client_keys as key_commands
+from authapi.commands import clients as client_commands
+from authapi.commands import database as database_commands
+from authapi.commands import revoking as key_revoking
+from authapi.commands import signing_keys as signing_key_commands
+from authapi.telemetry import audit
 
 
 @click.group()

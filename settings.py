@@ -21,7 +21,8 @@ from marshmallow import (
     validates_schema,
 )
 
-from claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
+from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
+from authapi.credentials.signing_schedule import Schedule
 
 EMBEDDED_DATABASE = "sqlite:///auth.db"
 OPTIONS = {"host", "max_size", "min_size", "ssl"}
@@ -200,3 +201,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(faults)]
         raise SettingsError("The settings are at fault:\n" + "\n".join(lines)) from None
     return settings
+
+
+def schedule_of(settings: Settings) -> Schedule:
+    """The same for the servers and for the commands: the dates are a promise between them."""
+    return Schedule(
+        settings.jwks_max_age_seconds, settings.refresh_token_seconds, settings.leeway_seconds
+    )

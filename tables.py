@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 SCHEMA_REVISION = "0003"
-"""The newest revision in `migrations/`, which makes these tables."""
+"""The newest revision in `authapi/engines/migrations/`, which makes these tables."""
 
 metadata = MetaData()
 
@@ -53,7 +53,7 @@ client_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
-    # Both are behind by up to a minute: see key_uses.py.
+    # Both are behind by up to a minute: see rules/client_key_uses.py.
     Column("last_used_at", BigInteger),
     Column("uses", BigInteger, nullable=False, server_default=text("0")),
 )

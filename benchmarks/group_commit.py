@@ -1,7 +1,7 @@
 """Does it pay to commit together? Log-outs per second with 1, 8, 32 and 128 callers at once.
 
 With one caller each log-out is a commit of its own; what more callers gain is the group commit: of
-sqlite_writer.py on SQLite, of the server itself on PostgreSQL. Run by `make group-commit`.
+engines/sqlite_writer.py on SQLite, of the server itself on PostgreSQL. Run by `make group-commit`.
 """
 
 import asyncio
@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import endings
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import schema
-from database import Database
-from endings import Ending
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.store import revocations as endings
+from authapi.store.revocations import Ending
 from tests.postgres import run_postgres
 
 END = 2_000_000_000, 2_000_000_000

@@ -5,7 +5,7 @@ from minting import SECONDS, forge
 from peer import Running
 from service import Void
 
-from tokens import ACCESS, REFRESH
+from authapi.credentials.tokens import ACCESS, REFRESH
 
 SHAPES = {
     "/secure-data": {"message", "user_id"},

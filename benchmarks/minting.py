@@ -12,7 +12,7 @@ from typing import Any
 import scale_rows as rows
 from scale_rows import Caller
 
-from tokens import ACCESS, REFRESH
+from authapi.credentials.tokens import ACCESS, REFRESH
 
 Mint = Callable[[str, Caller, int], str]
 """From `ACCESS` or `REFRESH`, whose it is, and how many seconds old it is."""

@@ -29,16 +29,16 @@ import scale_rows as rows
 import wrk
 from service import Service, Void, environ, manage, serve
 
+from authapi.credentials.tokens import ACCESS, REFRESH
 from tests.postgres import Postgres, run_postgres
 from tests.serving import ROOT
-from tokens import ACCESS, REFRESH
 
 SIZES = (1_000, 100_000, 1_000_000)
 ROUNDS = 5
 SECONDS = 1
 """How long each load with wrk takes."""
 SPARE_SECONDS = 10 + 60
-"""How long an ended session stays in a worker's copy: see revocations.py."""
+"""How long an ended session stays in a worker's copy: see rules/revocations.py."""
 WARM_UP, REFRESHES = 2_000, 20_000
 PACE = 150
 """Requests per second while a purge runs."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import asyncpg
 
-from claims import Claims, new_id
-from client_keys import digest_of, is_well_formed
-from tokens import ACCESS, Tokens
+from authapi.credentials.claims import Claims, new_id
+from authapi.credentials.client_keys import digest_of, is_well_formed
+from authapi.credentials.tokens import ACCESS, Tokens
 
 SECRET_KEY = secrets.token_hex(32)
 SESSION_SECONDS = 604_800

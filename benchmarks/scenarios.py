@@ -10,7 +10,7 @@ from peer import Running
 from service import Void
 from wrk import Call
 
-from tokens import ACCESS, REFRESH
+from authapi.credentials.tokens import ACCESS, REFRESH
 
 GUESS = 20_000
 """Lines for each second of the first load, when nobody knows how fast the peer is."""

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import orjson
 import sqlalchemy as sa
 
-import registry
-import schema
 from app import create_app
-from client_keys import new_client_id, new_client_key
-from database import Database
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.store import clients as registry
 from settings import load_settings
 from tables import client_keys
 

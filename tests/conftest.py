@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-import database_identity
-import registry
-import schema
 from app import create_app
-from client_keys import new_client_id, new_client_key
-from database import Database
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.store import clients as registry
+from authapi.store import database_identity
 from settings import Settings, load_settings
 from tests.postgres import Postgres, run_postgres
 

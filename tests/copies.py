@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import endings
-from clocks import Clock, Clocks
-from database import Database
-from endings import Ending
-from revocations import Revocations
+from authapi.clocks import Clock, Clocks
+from authapi.engines.database import Database
+from authapi.rules.revocations import Revocations
+from authapi.store import revocations as endings
+from authapi.store.revocations import Ending
 from tests.conftest import NOW
 
 

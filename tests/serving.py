@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,3 +104,16 @@ def clean_environ() -> dict[str, str]:
 
     ours = {name.upper() for name in SettingsSchema().fields}
     return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def code_files() -> list[Path]:
+    """What the service is made of, migrations included."""
+    return sorted([*ROOT.glob("*.py"), *(ROOT / "authapi").rglob("*.py")])
+
+
+def copy_code(folder: Path) -> None:
+    """Bring the code into `folder`, where a test may change it."""
+    for path in code_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)

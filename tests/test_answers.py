@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from answers import Answer, Endpoint, exception_handlers
+from authapi.web.answers import Answer, Endpoint, exception_handlers
 
 
 async def refuse(request: Request[Any]) -> Response:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from audit import JSONFormatter, LineHandler, PlainFormatter
-from client_keys import digest_of
+from authapi.credentials.client_keys import digest_of
+from authapi.telemetry.audit import JSONFormatter, LineHandler, PlainFormatter
 from tests import forge
 from tests.checks import bearer
 from tests.conftest import Clock, Registered

@@ -6,12 +6,12 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from auth_backend import BearerBackend, Client, Stranger, extract_bearer
-from claims import Claims
-from errors import InvalidRequest, InvalidToken, Refusal, TemporarilyUnavailable
-from revocations import Revocations
+from authapi.credentials.claims import Claims
+from authapi.credentials.tokens import Tokens
+from authapi.errors import InvalidRequest, InvalidToken, Refusal, TemporarilyUnavailable
+from authapi.rules.revocations import Revocations
 from tests import forge
 from tests.conftest import DATABASE_ID, SECRET, Clock
-from tokens import Tokens
 
 HEADERS: dict[tuple[str, ...], str | type[Refusal] | None] = {
     ("Bearer abc",): "abc",

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from background import repeat
-from errors import TemporarilyUnavailable
+from authapi.errors import TemporarilyUnavailable
+from authapi.server.background import repeat
 
 
 def test_no_fault_ends_it(caplog: pytest.LogCaptureFixture) -> None:

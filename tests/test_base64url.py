@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-import base64url
+from authapi.credentials import base64url
 
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 

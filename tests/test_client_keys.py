@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from client_keys import digest_of, is_well_formed, new_client_key
+from authapi.credentials.client_keys import digest_of, is_well_formed, new_client_key
 
 
 def test_a_key_has_its_public_id_256_random_bits_and_a_checksum() -> None:

@@ -9,10 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from client_logins import MAX_CLIENTS, ClientLogins
-from errors import TooManyLogins
+from authapi.errors import TooManyLogins
+from authapi.rules.client_logins import MAX_CLIENTS, ClientLogins
+from authapi.rules.shared_count import SharedCount
 from settings import Settings
-from shared_count import SharedCount
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Clock, Register, Registered
 

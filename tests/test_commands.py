@@ -17,14 +17,14 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-import key_file
-from commands import Failure
-from database import Database
-from database_commands import demand_right_clock
-from key_schedule import Schedule
+from authapi.commands.database import demand_right_clock
+from authapi.commands.running import Failure
+from authapi.credentials import signing_key_file as key_file
+from authapi.credentials.signing_keys import SigningKey, from_jwk, new_jwk
+from authapi.credentials.signing_schedule import Schedule
+from authapi.engines.database import Database
 from manage import cli
 from settings import Settings
-from signing_keys import SigningKey, from_jwk, new_jwk
 from tables import SCHEMA_REVISION
 from tests.conftest import ENGINES, SECRET, Registered, new_url
 from tests.serving import ROOT, clean_environ

@@ -15,14 +15,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-import copying
-import endings
-import schema
-from copying import BATCH, CopyRefused
-from database import Database
-from errors import TemporarilyUnavailable
-from following import Follower
-from server_lock import server_lock
+from authapi.engines import copying, schema
+from authapi.engines.copying import BATCH, CopyRefused
+from authapi.engines.database import Database
+from authapi.engines.server_lock import server_lock
+from authapi.errors import TemporarilyUnavailable
+from authapi.store import revocations as endings
+from authapi.store.following import Follower
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
@@ -422,8 +421,8 @@ def test_the_password_of_a_target_is_not_told(
 
 KILLED = """
 import asyncio, os, signal, sys
-import copying
-from database import Database
+from authapi.engines import copying
+from authapi.engines.database import Database
 
 class Killed(Database):
     questions = 0

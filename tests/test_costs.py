@@ -14,18 +14,18 @@ from types import FrameType
 from typing import Any
 
 from app import create_app
-from client_keys import new_client_key
+from authapi.credentials.client_keys import new_client_key
 from settings import Settings
 from tests import forge
 from tests.conftest import Clock, Registered
 
 COUNTED = {
-    ("sqlite_backend", "ask"): "questions",
+    ("sqlite", "ask"): "questions",
     ("base_events", "run_in_executor"): "hops",
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",
     ("signing_keys", "verify"): "signatures",
-    ("guessing", "conceal"): "concealments",
+    ("failed_logins", "conceal"): "concealments",
 }
 
 Send = Callable[..., Awaitable[tuple[dict[str, Any], Counter[str]]]]

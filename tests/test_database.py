@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
-import schema
-from database import Database
-from errors import TemporarilyUnavailable
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.errors import TemporarilyUnavailable
 from settings import Settings
 from tables import clients
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-import deadline
-from database import Database
-from deadline import ANSWER_SECONDS
-from errors import TemporarilyUnavailable
+from authapi import deadline
+from authapi.deadline import ANSWER_SECONDS
+from authapi.engines.database import Database
+from authapi.errors import TemporarilyUnavailable
 from tests.postgres import Postgres
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from database import Database
-from development import register_demo_client, welcome, with_secret
+from authapi.engines.database import Database
+from authapi.server.development import register_demo_client, welcome, with_secret
 from settings import Settings, SettingsError, load_settings
 
 

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import doctor
-import endings
-import registry
-import survey
-from client_keys import new_client_key
-from database import Database
-from development import DEMO_NAME
-from doctor import Check
-from doctor_database import DAY_SECONDS, OLD_DAYS, look_at_database
+from authapi.commands import doctor
+from authapi.commands.doctor import Check
+from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, look_at_database
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines.database import Database
+from authapi.server.development import DEMO_NAME
+from authapi.store import clients as registry
+from authapi.store import revocations as endings
+from authapi.store import survey
 from manage import cli
 from settings import Settings
 from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, new_url

@@ -13,18 +13,18 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.testclient import TestClient
 
-import endings
-import purging
-import registry
-import schema
-import store
-from claims import Claims
-from client_keys import new_client_key
-from database import Database
-from endings import Ending
-from errors import TemporarilyUnavailable
-from following import Follower
-from schema import SchemaError
+from authapi.credentials.claims import Claims
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.engines.schema import SchemaError
+from authapi.errors import TemporarilyUnavailable
+from authapi.rules import purging
+from authapi.store import clients as registry
+from authapi.store import revocations as endings
+from authapi.store import sessions as store
+from authapi.store.following import Follower
+from authapi.store.revocations import Ending
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer

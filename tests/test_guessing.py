@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
-from guessing import REFUSAL_SECONDS, conceal
+from authapi.rules.failed_logins import REFUSAL_SECONDS, conceal
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered

@@ -8,8 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from database import Database
-from issuing import AHEAD_SECONDS, Issuing
+from authapi.engines.database import Database
+from authapi.rules.issuing import AHEAD_SECONDS, Issuing
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered, make_database

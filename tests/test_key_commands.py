@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
-import key_registry
 from app import create_app
-from client_keys import digest_of, is_well_formed, new_client_key
-from database import Database
-from key_commands import MAX_DAYS
-from key_revoking import CHUNK_BYTES
+from authapi.commands.client_keys import MAX_DAYS
+from authapi.commands.revoking import CHUNK_BYTES
+from authapi.credentials.client_keys import digest_of, is_well_formed, new_client_key
+from authapi.engines.database import Database
+from authapi.store import client_keys as key_registry
 from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-import key_file
 from app import create_app
-from key_file import WatchedKeys
-from key_schedule import Schedule
-from settings import Settings, SettingsError
-from signing_keys import SigningKey, from_jwk
+from authapi.credentials import signing_key_file as key_file
+from authapi.credentials.signing_key_file import KeyFileError, WatchedKeys
+from authapi.credentials.signing_keys import SigningKey, from_jwk
+from authapi.credentials.signing_schedule import Schedule
+from settings import Settings
 from tests import forge, signing
 from tests.checks import assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered
@@ -71,7 +71,7 @@ CONTENTS: dict[str, tuple[str, str]] = {
 def test_a_file_that_is_at_fault_is_told_in_a_line(path: Path, fault: str) -> None:
     content, reason = CONTENTS[fault]
     path.write_text(content)
-    with pytest.raises(SettingsError, match=reason) as caught:
+    with pytest.raises(KeyFileError, match=reason) as caught:
         key_file.read_live(str(path), NOW)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
@@ -81,7 +81,7 @@ def test_a_file_that_is_at_fault_is_told_in_a_line(path: Path, fault: str) -> No
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o601, 0o620, 0o660, 0o666])
 def test_a_file_that_is_open_to_others_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
-    with pytest.raises(SettingsError, match=f"open to others than its owner: chmod 600 {path}"):
+    with pytest.raises(KeyFileError, match=f"open to others than its owner: chmod 600 {path}"):
         key_file.read(str(path))
     path.chmod(0o400)
     assert [key.kid for key in key_file.read(str(path))] == ["es"]
@@ -89,7 +89,7 @@ def test_a_file_that_is_open_to_others_is_refused(path: Path, mode: int) -> None
 
 def test_a_file_that_is_not_there_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(SettingsError, match=r"cannot be read \(.+new-signing-key"):
+        with pytest.raises(KeyFileError, match=r"cannot be read \(.+new-signing-key"):
             key_file.read(str(path))
 
 
@@ -298,5 +298,5 @@ def test_a_server_does_not_start_without_its_keys(path: Path) -> None:
 def test_a_worker_does_not_start_without_its_keys(settings: Settings, path: Path) -> None:
     path.unlink()
     app = create_app(replace(settings, signing_keys_file=str(path)))
-    with pytest.raises(SettingsError, match="cannot be read"), TestClient(app):
+    with pytest.raises(KeyFileError, match="cannot be read"), TestClient(app):
         pass

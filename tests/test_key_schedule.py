@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from key_schedule import PICK_UP_SECONDS, Schedule
-from signing_keys import SigningKey, from_jwk
+from authapi.credentials.signing_keys import SigningKey, from_jwk
+from authapi.credentials.signing_schedule import PICK_UP_SECONDS, Schedule
 from tests.conftest import NOW
 from tests.signing import ES256
 

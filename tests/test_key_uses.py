@@ -11,13 +11,13 @@ from databases.interfaces import Record
 from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
-import key_registry
-import schema
 from app import create_app
-from background import repeat
-from database import Database
-from errors import TemporarilyUnavailable
-from key_uses import KeyUses
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.errors import TemporarilyUnavailable
+from authapi.rules.client_key_uses import KeyUses
+from authapi.server.background import repeat
+from authapi.store import client_keys as key_registry
 from settings import Settings
 from tests.checks import assert_answer
 from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-import endings
-import registry
 from app import create_app
-from database import Database
-from errors import InvalidClient
-from lookups import LOOKUP_SECONDS, MAX_LOOKUPS, Lookups
+from authapi.engines.database import Database
+from authapi.errors import InvalidClient
+from authapi.rules.client_cache import LOOKUP_SECONDS, MAX_LOOKUPS, Lookups
+from authapi.store import clients as registry
+from authapi.store import revocations as endings
 from settings import Settings
 from tests import forge
 from tests.checks import bearer

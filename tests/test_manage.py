@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
-from client_keys import digest_of, is_well_formed
+from authapi.credentials.client_keys import digest_of, is_well_formed
 from manage import cli
 from settings import Settings
 from tables import SCHEMA_REVISION

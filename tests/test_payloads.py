@@ -6,7 +6,7 @@ import pytest
 from marshmallow import ValidationError, fields, validates_schema
 from starlette.testclient import TestClient
 
-from schemas import Payload
+from authapi.web.schemas import Payload
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Registered
 

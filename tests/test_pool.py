@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-import store
-from database import Database
+from authapi.engines.database import Database
+from authapi.store import sessions as store
 from tests.conftest import Clock, make_database
 from tests.copies import copy_of
 from tests.postgres import Postgres

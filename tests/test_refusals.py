@@ -11,8 +11,9 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from app import create_app
-from audit import JSONFormatter, OriginMiddleware
-from refusals import LINES_A_SECOND, MAX_ALIKE, Refusals
+from authapi.telemetry.audit import JSONFormatter
+from authapi.telemetry.flood import LINES_A_SECOND, MAX_ALIKE, Refusals
+from authapi.web.headers import OriginMiddleware
 from settings import Settings
 from tests import forge
 from tests.checks import bearer

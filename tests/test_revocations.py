@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-import database_identity
-import store
-from claims import Claims
-from clocks import steady_clock
-from database import Database
-from endings import Ending
-from errors import TemporarilyUnavailable
-from revocations import MARGIN_SECONDS, Revocations
+from authapi.clocks import steady_clock
+from authapi.credentials.claims import Claims
+from authapi.engines.database import Database
+from authapi.errors import TemporarilyUnavailable
+from authapi.rules.revocations import MARGIN_SECONDS, Revocations
+from authapi.store import database_identity
+from authapi.store import sessions as store
+from authapi.store.revocations import Ending
 from settings import Settings
 from tests.conftest import DATABASE_ID, NOW, Clock
 from tests.copies import copy_of, end

@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-import registry
-from answers import Answer
 from app import create_app
 from auth_backend import requires_scope
-from client_keys import new_client_id, new_client_key
-from database import Database
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.credentials.scopes import MAX_LENGTH, read_scopes
+from authapi.engines.database import Database
+from authapi.store import clients as registry
+from authapi.web.answers import Answer
 from handlers import State
 from manage import cli
-from scopes import MAX_LENGTH, read_scopes
 from settings import Settings
 from tests import forge
 from tests.checks import BARE_CHALLENGE, assert_answer, assert_refused, bearer

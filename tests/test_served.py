@@ -292,7 +292,7 @@ def test_no_secret_key_or_token_is_logged(tmp_path: Path, level: str) -> None:
         httpx.post(f"{served.url}/logout", headers=headers)
     log = served.console.split("Started server process")[1]
     secret = (tmp_path / ".secret_key").read_text()
-    from client_keys import digest_of
+    from authapi.credentials.client_keys import digest_of
 
     for hidden in (key, digest_of(key), secret, pair["access_token"], pair["refresh_token"]):
         assert hidden not in log

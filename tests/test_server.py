@@ -6,7 +6,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from server import serve
+from authapi.server.main import serve
 
 
 async def broken(scope: Scope, receive: Receive, send: Send) -> None:

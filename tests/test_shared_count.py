@@ -15,11 +15,11 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
-from audit import JSONFormatter
-from errors import InvalidClient, TooManyFailures
-from guessing import FailedLogins
+from authapi.errors import InvalidClient, TooManyFailures
+from authapi.rules.failed_logins import FailedLogins
+from authapi.rules.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
+from authapi.telemetry.audit import JSONFormatter
 from settings import Settings
-from shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
 from tests.serving import free_port

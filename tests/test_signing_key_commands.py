@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import key_file
-from key_file import read
+from authapi.credentials import signing_key_file as key_file
+from authapi.credentials.signing_key_file import read
+from authapi.credentials.signing_keys import ALGORITHMS
 from manage import cli
-from signing_keys import ALGORITHMS
 from tests import signing
 from tests.conftest import SECRET
 from tests.serving import ROOT, clean_environ

@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey
 
-from claims import Claims
-from errors import InvalidToken
-from signing_keys import ALGORITHMS, KeyFault, from_jwk, from_secret, new_jwk
+from authapi.credentials.claims import Claims
+from authapi.credentials.signing_keys import ALGORITHMS, KeyFault, from_jwk, from_secret, new_jwk
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.errors import InvalidToken
 from tests import forge, signing
 from tests.conftest import DATABASE_ID, NOW, SECRET, Clock
 from tests.signing import ES256, ORDER, RS256, Ed25519, Key
-from tokens import ACCESS, REFRESH, Tokens
 
 IDS = "client-1", "session-1", "token-1", "key-1"
 CLAIMS = Claims(

@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
-import server
-from http_protocol import GuardedProtocol
+from authapi.server import main as server
+from authapi.server.protocol import GuardedProtocol
 from tests.checks import assert_answer
 from tests.serving import ROOT, Served, serve
 from tests.test_served import create_client
@@ -43,8 +43,8 @@ UNREAD = GET * 50
 
 LAUNCHER = """import sys
 sys.path[0] = {root!r}
-import http_protocol
-import server
+from authapi.server import protocol as http_protocol
+from authapi.server import main as server
 for name, value in {limits!r}.items():
     setattr(server if hasattr(server, name) else http_protocol.GuardedProtocol, name, value)
 if __name__ == "__main__":

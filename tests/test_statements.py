@@ -8,7 +8,7 @@ from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
 from app import create_app
-from database import Database
+from authapi.engines.database import Database
 from settings import Settings
 from tests import forge
 from tests.checks import bearer

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import ClauseElement
 
-import database_identity
-import endings
-import key_registry
-import registry
-import schema
-import store
-from database import Database
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.store import client_keys as key_registry
+from authapi.store import clients as registry
+from authapi.store import database_identity
+from authapi.store import revocations as endings
+from authapi.store import sessions as store
 from tables import metadata
 from tests.sqlite import opened
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from claims import Claims, successor_jti
-from errors import InvalidToken
+from authapi.credentials.claims import Claims, successor_jti
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.errors import InvalidToken
 from tests import forge
 from tests.conftest import DATABASE_ID, NOW, SECRET, Clock
-from tokens import ACCESS, REFRESH, Tokens
 
 PREVIOUS = "p" * 32
 

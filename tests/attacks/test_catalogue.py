@@ -11,10 +11,10 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-import registry
 from app import create_app
-from client_keys import new_client_key
-from database import Database
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines.database import Database
+from authapi.store import clients as registry
 from settings import load_settings
 from tests.attacks.recipes import (
     BY_HEADER,

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar, cast
 
-import database_identity
-import endings
-import purging
-import store
-from claims import Claims, new_database_id
-from client_keys import ClientKey, new_client_id, new_client_key
-from client_logins import ClientLogins
-from clocks import Clocks
-from database import Database
-from deadline import ANSWER_SECONDS
-from errors import InvalidClient, InvalidToken, TemporarilyUnavailable
-from following import LOAD, POLL
-from issuing import Issuing
-from key_uses import KeyUses
-from logins import find_login
-from lookups import Lookups
-from revocations import TIMER_SECONDS, Revocations
-from sessions import Sessions
-from shared_count import SharedCount
-from tokens import ACCESS, REFRESH, Tokens
+from authapi.clocks import Clocks
+from authapi.credentials.claims import Claims, new_database_id
+from authapi.credentials.client_keys import ClientKey, new_client_id, new_client_key
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.deadline import ANSWER_SECONDS
+from authapi.engines.database import Database
+from authapi.errors import InvalidClient, InvalidToken, TemporarilyUnavailable
+from authapi.rules import purging
+from authapi.rules.client_authentication import find_login
+from authapi.rules.client_cache import Lookups
+from authapi.rules.client_key_uses import KeyUses
+from authapi.rules.client_logins import ClientLogins
+from authapi.rules.issuing import Issuing
+from authapi.rules.revocations import TIMER_SECONDS, Revocations
+from authapi.rules.sessions import Sessions
+from authapi.rules.shared_count import SharedCount
+from authapi.store import database_identity
+from authapi.store import revocations as endings
+from authapi.store import sessions as store
+from authapi.store.following import LOAD, POLL
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

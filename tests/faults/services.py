@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 
-import registry
-import schema
-from client_keys import new_client_id, new_client_key
-from database import Database
-from sqlite_backend import create_file
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.engines.sqlite import create_file
+from authapi.store import clients as registry
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.postgres import Postgres
 from tests.serving import Served, serve

@@ -19,11 +19,11 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-import purging
 from app import create_app
-from clocks import SETTLE_SECONDS, Clocks
-from database import Database
-from revocations import MARGIN_SECONDS
+from authapi.clocks import SETTLE_SECONDS, Clocks
+from authapi.engines.database import Database
+from authapi.rules import purging
+from authapi.rules.revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW, Clock, Registered
 from tests.faults.services import SECRET, register

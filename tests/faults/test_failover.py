@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from database import Database
-from postgres_backend import STANDBY
+from authapi.engines.database import Database
+from authapi.engines.postgres import STANDBY
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import GRACE_SECONDS, Judge
 from tests.faults.services import (

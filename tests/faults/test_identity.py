@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 from app import create_app
-from database import Database
+from authapi.engines.database import Database
+from authapi.engines.schema import NO_DATABASE
 from manage import cli
-from schema import NO_DATABASE
 from settings import Settings
 from tests.conftest import SECRET as TEST_SECRET
 from tests.conftest import Registered

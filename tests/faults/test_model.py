@@ -27,17 +27,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import database_identity
-from claims import Claims
-from clocks import Clocks
-from database import Database
-from endings import Ending
-from errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
-from following import Ended, Follower, Reading, Row
-from issuing import Issuing
-from lookups import Lookups
-from revocations import MARGIN_SECONDS, Revocations
-from sessions import Sessions
+from authapi.clocks import Clocks
+from authapi.credentials.claims import Claims
+from authapi.engines.database import Database
+from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
+from authapi.rules.client_cache import Lookups
+from authapi.rules.issuing import Issuing
+from authapi.rules.revocations import MARGIN_SECONDS, Revocations
+from authapi.rules.sessions import Sessions
+from authapi.store import database_identity
+from authapi.store.following import Ended, Follower, Reading, Row
+from authapi.store.revocations import Ending
 from tests.faults.model import (
     Cluster,
     Operator,

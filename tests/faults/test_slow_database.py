@@ -12,11 +12,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-import endings
-from client_keys import new_client_key
-from database import Database
-from endings import Ending
-from following import Follower
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines.database import Database
+from authapi.store import revocations as endings
+from authapi.store.following import Follower
+from authapi.store.revocations import Ending
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import GRACE_SECONDS, Judge
 from tests.faults.services import Proxy, Service, proxied, register, scaled, serve_nodes

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from claims import Claims
-from errors import InvalidToken
+from authapi.credentials.claims import Claims
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.errors import InvalidToken
 from tests import forge
 from tests.conftest import DATABASE_ID, NOW, SECRET
-from tokens import ACCESS, REFRESH, Tokens
 
 FALLBACK = "the-secret-before-it-which-only-verifies"
 STRANGE = "a-secret-that-this-service-never-held-at-all"

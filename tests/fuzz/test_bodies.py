@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from marshmallow import fields
 from starlette.testclient import TestClient
 
-import registry
-import schema
 from app import create_app
-from client_keys import new_client_id, new_client_key
-from database import Database
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.store import clients as registry
 from settings import load_settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, SECRET, Clock

@@ -15,18 +15,18 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
 
-import errors
-import registry
 from app import routes
-from claims import Claims
-from client_keys import new_client_id, new_client_key
-from database import Database
+from authapi import errors
+from authapi.credentials.claims import Claims
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.engines.database import Database
+from authapi.store import clients as registry
 from tests import forge, signing
 from tests.checks import assert_answer, bearer
 from tests.conftest import DATABASE_ID, make_database
 from tests.fuzz.budget import budget
 from tests.serving import ROOT, Served, serve
-from tokens import ACCESS, REFRESH, Tokens
 
 DESCRIPTION = json.loads((ROOT / "tests" / "fuzz" / "openapi.json").read_text())
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"

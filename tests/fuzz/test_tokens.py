@@ -10,14 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from auth_backend import extract_bearer
-from claims import Claims
-from errors import InvalidRequest, InvalidToken
+from authapi.credentials.claims import Claims
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.errors import InvalidRequest, InvalidToken
 from tests import forge
 from tests.conftest import DATABASE_ID, NOW, SECRET
 from tests.fuzz import mutations
 from tests.fuzz.budget import budget
 from tests.fuzz.mutations import FALLBACK, MUTATIONS, Mutation
-from tokens import ACCESS, REFRESH, Tokens
 
 TOKENS = mutations.new_tokens()
 REAL = mutations.real_tokens(TOKENS)

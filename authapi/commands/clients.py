@@ -1,0 +1,152 @@
+"""The operator's commands for clients."""
+
+import time
+
+import click
+from databases.interfaces import Record
+
+from authapi.commands.running import (
+    Failure,
+    Report,
+    confirm,
+    confirmed,
+    find_client,
+    reported,
+    run,
+    settled,
+)
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
+from authapi.engines.database import Database
+from authapi.store import clients as registry
+from authapi.telemetry import audit
+from settings import Settings
+
+
+@click.command()
+@click.argument("name")
+@click.option("--scope", default="", help="What it may do: scopes with spaces between.")
+@reported
+def create_client(name: str, scope: str) -> Report:
+    """Register a client, and print its key: this once, since only a digest is kept."""
+    scopes = _scopes(scope)
+    if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
+        raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
+    client_id, key = new_client_id(), new_client_key()
+
+    async def create(database: Database, settings: Settings) -> bool:
+        now = int(time.time())
+        return await registry.create_client(database, client_id, name, key, now, scopes)
+
+    if not run(create):
+        raise Failure(f"There is a client {name!r} already; choose another name.")
+    audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
+    return Report(
+        {"user_id": client_id, "client_key": key.text, "key_id": key.id},
+        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}",
+    )
+
+
+def _scopes(text: str) -> str:
+    try:
+        return " ".join(read_scopes(text))
+    except ValueError:
+        raise Failure(
+            f"Scopes are words of ASCII without quotes or backslashes, a space between two, and"
+            f" {MAX_LENGTH} characters at most: {text!r} is none."
+        ) from None
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@click.argument("scope")
+@confirmed
+@reported
+def set_scopes(client: str, scope: str, yes: bool) -> Report:
+    """Set what a client may do; to take a scope away ends every session that it has."""
+    scopes = _scopes(scope)
+
+    async def change(database: Database, settings: Settings) -> tuple[Record, str]:
+        row = await find_client(database, client)
+        now = time.time()
+        was = await registry.set_scopes(database, row["id"], scopes, False, now)
+        if was is None:
+            confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
+            was = await registry.set_scopes(database, row["id"], scopes, True, now)
+        await settled(settings)
+        return row, was or ""
+
+    row, was = run(change)
+    takes_away = not is_within(was.split(), scopes)
+    audit.record("scopes_set", client=row["id"], name=row["name"], scopes=scopes)
+    ended = "; its sessions are ended" if takes_away else ""
+    return Report(
+        {
+            "user_id": row["id"],
+            "name": row["name"],
+            "scopes": scopes,
+            "was": was,
+            "sessions_ended": takes_away,
+        },
+        f"{row['name']!r} had {was!r} and has {scopes!r}{ended}.",
+    )
+
+
+@click.command()
+@reported
+def list_clients() -> Report:
+    """List the clients, the oldest first."""
+
+    async def list_all(database: Database, settings: Settings) -> list[Record]:
+        return await registry.list_clients(database)
+
+    clients = run(list_all)
+    names = ("name", "scopes", "created_at", "disabled_at")
+    return Report(
+        [{"user_id": row["id"]} | {name: row[name] for name in names} for row in clients],
+        "\n".join(map(_line, clients)) or "There is no client; see create-client.",
+    )
+
+
+def _line(client: Record) -> str:
+    created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
+    disabled = "" if client["disabled_at"] is None else "  disabled"
+    scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
+    return f"{client['id']}  {created}  {client['name']}{disabled}{scopes}"
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@confirmed
+@reported
+def disable_client(client: str, yes: bool) -> Report:
+    """Let a client in no more, and end every session that it has."""
+
+    async def disable(database: Database, settings: Settings) -> Record:
+        row = await find_client(database, client)
+        confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
+        await registry.disable_client(database, row["id"], time.time())
+        await settled(settings)
+        return row
+
+    row = run(disable)
+    audit.record("client_disabled", client=row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "disabled": True}
+    return Report(report, f"Disabled {row['name']!r}; its sessions are ended.")
+
+
+@click.command()
+@click.argument("client", metavar="NAME|ID")
+@reported
+def enable_client(client: str) -> Report:
+    """Let a disabled client in again; it has to log in anew."""
+
+    async def enable(database: Database, settings: Settings) -> Record:
+        row = await find_client(database, client)
+        await registry.enable_client(database, row["id"], time.time())
+        return row
+
+    row = run(enable)
+    audit.record("client_enabled", client=row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "disabled": False}
+    return Report(report, f"Enabled {row['name']!r}.")

@@ -1,0 +1,165 @@
+"""The operator's commands for the database."""
+
+import asyncio
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from authapi.commands.doctor import Check, look_at_file, look_at_settings, permissions
+from authapi.commands.doctor_database import look_at_database
+from authapi.commands.running import (
+    Failure,
+    Report,
+    confirm,
+    confirmed,
+    reported,
+    run,
+    run_unprepared,
+    settled,
+)
+from authapi.credentials.claims import new_database_id
+from authapi.engines import copying, schema, sqlite_files
+from authapi.engines.database import Database
+from authapi.rules import purging
+from authapi.rules.revocations import MARGIN_SECONDS
+from authapi.server.development import SECRET_FILE
+from authapi.store import database_identity, survey
+from authapi.telemetry import audit
+from settings import Settings, SettingsError, SettingsSchema, load_settings
+from tables import SCHEMA_REVISION
+
+
+@click.command()
+@reported
+def migrate() -> Report:
+    """Bring the database to the schema of this version; safe while others do the same."""
+
+    async def upgrade(database: Database, settings: Settings) -> None:
+        await schema.upgrade(database)
+
+    run_unprepared(upgrade)
+    return Report({"revision": SCHEMA_REVISION}, f"The schema is at revision {SCHEMA_REVISION}.")
+
+
+async def demand_right_clock(database: Database, now: float) -> None:
+    """Raises `Failure` if our clock is not the database's; SQLite has no other than ours."""
+    theirs = await survey.read_clock(database)
+    if theirs is not None and abs(theirs - now) > MARGIN_SECONDS:
+        raise Failure("The clock of this machine is not the database's: set it first.")
+
+
+@click.command()
+@reported
+def purge() -> Report:
+    """Delete the rows whose time is over; the server does it by itself while it runs."""
+
+    async def delete(database: Database, settings: Settings) -> int:
+        now = time.time()
+        await demand_right_clock(database, now)
+        return await purging.purge(database, now, settings.leeway_seconds)
+
+    deleted = run(delete)
+    return Report({"deleted": deleted}, f"Deleted {deleted} rows.")
+
+
+@click.command()
+@click.argument("url")
+@confirmed
+@reported
+def copy_database(url: str, yes: bool) -> Report:
+    """Copy all that there is to the empty database URL, made if need be, and compare it row by row.
+
+    Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
+    known, so you are asked.
+    """
+    if SettingsSchema(only=["database_url"]).validate({"DATABASE_URL": url}):
+        raise Failure("URL must look like sqlite:///auth.db or postgresql://user@host/database.")
+
+    async def copy(source: Database, settings: Settings) -> dict[str, int]:
+        if not source.is_sqlite:
+            confirm("Are all its servers stopped? What they write meanwhile is not copied.", yes)
+        try:
+            return await copying.copy(source, Database(url))
+        except copying.CopyRefused as refusal:
+            raise Failure(str(refusal)) from None
+
+    counts = run(copy)
+    audit.record("database_copied")
+    copied = ", ".join(f"{count} {table}" for table, count in counts.items())
+    return Report({"copied": counts}, f"Copied, and compared row by row: {copied}.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@reported
+def back_up(file: Path) -> Report:
+    """Copy the SQLite database to FILE, which must not exist; safe while servers run.
+
+    For PostgreSQL there is pg_dump.
+    """
+
+    async def make(database: Database, settings: Settings) -> None:
+        if not database.is_sqlite:
+            raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
+        try:
+            sqlite_files.back_up(database.url.database, file, new_database_id())
+        except FileExistsError:
+            raise Failure(f"There is a file {file} already; choose another name.") from None
+        except sqlite_files.Damaged as damage:
+            raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
+
+    run(make)
+    audit.record("database_backed_up")
+    return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
+
+
+@click.command()
+@confirmed
+@reported
+def end_all_sessions(yes: bool) -> Report:
+    """End every session of every client: no token that was ever issued opens anything.
+
+    For an emergency, and after a restore by other means than `back-up`: there, what was ended
+    since would live again.
+    """
+
+    async def end(database: Database, settings: Settings) -> None:
+        confirm("End every session of every client?", yes)
+        await database_identity.change_identity(database, new_database_id(), int(time.time()))
+        await settled(settings)
+
+    run(end)
+    audit.record("all_sessions_ended")
+    return Report(
+        {"ended": True},
+        "Every session is ended, and each client logs in anew. If a secret has leaked, change it:"
+        " who has it can sign new tokens.",
+    )
+
+
+@click.command()
+@reported
+def doctor() -> Report:
+    """Look at settings, files and the database, and say what to mend; this changes nothing.
+
+    Exits with 1 if there is a fault; with 0 if all is well, or worth a warning at most.
+    """
+    files = [Path(".env"), SECRET_FILE]
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        detail = " ".join(str(error).split())
+        seen = [Check("settings", "fault", detail, "Mend them first.")]
+    else:
+        database = Database(settings.database_url)
+        seen = look_at_settings(settings)
+        if database.is_sqlite:
+            files.append(Path(database.url.database))
+            seen += look_at_file(database.url.database)
+        seen += asyncio.run(look_at_database(database, settings))
+    seen.append(permissions(files))
+    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in seen]
+    is_faulty = any(one.status == "fault" for one in seen)
+    return Report([asdict(one) for one in seen], "\n".join(lines), exit_code=int(is_faulty))

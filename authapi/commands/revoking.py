@@ -1,0 +1,104 @@
+"""The operator's command that revokes keys: one by its id, or all that stand in what is pasted."""
+
+import re
+import sys
+import time
+from io import BufferedReader
+from typing import cast
+
+import click
+from databases.interfaces import Record
+
+from authapi.commands.running import Failure, Report, confirm, confirmed, reported, run, settled
+from authapi.credentials.client_keys import find_keys
+from authapi.engines.database import Database
+from authapi.store import client_keys as key_registry
+from authapi.telemetry import audit
+from settings import Settings
+
+CHUNK_BYTES = 1024 * 1024
+
+
+@click.command()
+@click.argument("key_id", required=False)
+@click.option("--stdin", "pasted", is_flag=True, help="Revoke each key of ours in what is read.")
+@confirmed
+@reported
+def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
+    """Let a key open nothing more, and end every session that it began.
+
+    With --stdin: each key of ours that stands in a log, a diff or any other bytes.
+    """
+    if pasted == (key_id is not None):
+        raise Failure("Give the id of a key, or --stdin; see list-keys.")
+    found = _read_pasted() if key_id is None else {}
+
+    async def revoke(
+        database: Database, settings: Settings
+    ) -> tuple[list[Record], set[str], list[str]]:
+        if key_id is None:
+            keys, unknown = await _find_pasted(database, found)
+        else:
+            keys, unknown = [await _find_one(database, key_id)], []
+        if live := [key["id"] for key in keys if key["revoked_at"] is None]:
+            confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
+        ids = [key["id"] for key in keys]
+        revoked = await key_registry.revoke_keys(database, ids, time.time())
+        await settled(settings)
+        return keys, revoked, unknown
+
+    keys, revoked, unknown = run(revoke)
+    for key in keys:
+        if key["id"] in revoked:
+            audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
+    return _report_revoked([key["id"] for key in keys], revoked, unknown)
+
+
+async def _find_one(database: Database, key_id: str) -> Record:
+    # What has another shape is not repeated: it may be a whole key.
+    if not re.fullmatch("[0-9a-f]{16}", key_id):
+        raise Failure("The id of a key has 16 hexadecimal digits; a whole key is for --stdin.")
+    key = await key_registry.find_key(database, key_id)
+    if key is None:
+        raise Failure(f"There is no key {key_id}; see list-keys.")
+    return key
+
+
+def _read_pasted() -> dict[str, str]:
+    stdin = cast(BufferedReader, sys.stdin.buffer)
+    # What is there, however little, since at a terminal `read` would wait for a second end.
+    found = find_keys(iter(lambda: stdin.read1(CHUNK_BYTES), b""))
+    if not found:
+        raise Failure("No key is in what was read; a key is 71 characters, unbroken, from ck_ on.")
+    return found
+
+
+async def _find_pasted(database: Database, found: dict[str, str]) -> tuple[list[Record], list[str]]:
+    """The keys that are ours, and the ids of the others."""
+    # By the digest: whoever made up a key with the public id of another must not end that one.
+    keys, unknown = [], []
+    for digest, key_id in found.items():
+        key = await key_registry.find_digest(database, digest)
+        if key is None:
+            unknown.append(key_id)
+        else:
+            keys.append(key)
+    if not keys:
+        raise Failure(f"No key here is known; is DATABASE_URL the right one? {', '.join(unknown)}")
+    return keys, unknown
+
+
+def _report_revoked(ids: list[str], revoked: set[str], unknown: list[str]) -> Report:
+    kinds = {
+        "revoked": [key_id for key_id in ids if key_id in revoked],
+        "already_revoked": [key_id for key_id in ids if key_id not in revoked],
+        "unknown": unknown,
+    }
+    says = {
+        "revoked": "Revoked {}; the sessions begun with it are ended.",
+        "already_revoked": "{} was revoked already.",
+        "unknown": "{} is no key of ours.",
+    }
+    return Report(
+        kinds, "\n".join(says[kind].format(key_id) for kind in kinds for key_id in kinds[kind])
+    )

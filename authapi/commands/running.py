@@ -1,0 +1,112 @@
+"""What the operator's commands share: a database to run on, a report, a question, a failure."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from databases.interfaces import Record
+
+from authapi.engines import schema
+from authapi.engines.database import FAULTS, Database, explain
+from authapi.errors import TemporarilyUnavailable
+from authapi.rules.revocations import TIMER_SECONDS
+from authapi.store import clients as registry
+from settings import Settings, SettingsError, load_settings
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Action = Callable[[Database, Settings], Coroutine[None, None, T]]
+
+
+class Failure(click.ClickException):
+    """One clear line, and nothing was changed."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command did: `json` for programs, `text` for people, `exit_code` for both."""
+
+    json: Any
+    text: str
+    exit_code: int = 0
+
+
+def reported(command: Callable[P, Report]) -> Callable[..., None]:
+    """Print the report of `command`: its text, or with `--json` one line of JSON."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+    @wraps(command)
+    def printing(*args: Any, as_json: bool, **options: Any) -> None:
+        report = command(*args, **options)
+        click.echo(json.dumps(report.json) if as_json else report.text)
+        if report.exit_code:
+            raise click.exceptions.Exit(report.exit_code)
+
+    return printing
+
+
+confirmed = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is destroyed. Raises `Failure` unless the operator agrees."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(f"{question} Say --yes, since nobody can be asked here.")
+    if not _agrees(question):
+        raise Failure("Nothing was changed.")
+
+
+def _agrees(question: str) -> bool:
+    # By itself, asyncio would keep Ctrl-C for when the question has been answered.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # by Ctrl-C or Ctrl-D, which leave the line of the question open
+        click.echo(err=True)
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def run(action: Action[T]) -> T:
+    """Run `action` on the database that the settings name, once it is connected."""
+
+    async def on_database(database: Database, settings: Settings) -> T:
+        await schema.prepare(database, create=settings.is_development)
+        async with database:
+            return await action(database, settings)
+
+    return run_unprepared(on_database)
+
+
+def run_unprepared(action: Action[T]) -> T:
+    """Like `run`, with a database that is not connected and whose schema may be any."""
+    try:
+        settings = load_settings()
+        return asyncio.run(action(Database(settings.database_url), settings))
+    except (SettingsError, schema.SchemaError) as error:
+        raise Failure(str(error)) from None
+    except (TemporarilyUnavailable, *FAULTS) as fault:
+        raise Failure(explain(fault)) from None
+
+
+async def find_client(database: Database, name_or_id: str) -> Record:
+    client = await registry.find_named(database, name_or_id) if name_or_id.isprintable() else None
+    if client is None:
+        raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
+    return client
+
+
+async def settled(settings: Settings) -> None:
+    """Wait until every worker has seen what was committed, so that what is said next is true."""
+    await asyncio.sleep(settings.revocation_max_age_seconds + TIMER_SECONDS)

@@ -1,0 +1,170 @@
+"""A PostgreSQL backend for `databases` that waits for nothing without a limit."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from databases import DatabaseURL
+from databases.backends.postgres import PostgresBackend as LibraryBackend
+from databases.backends.postgres import PostgresConnection as LibraryConnection
+from databases.interfaces import Record
+from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.sql import ClauseElement
+
+from authapi.engines.statements import Bound, Compiler
+
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What asyncpg raises when the database cannot be asked; a time-out is an `OSError`, and a server
+that goes down leaves it in a state that it calls internal."""
+TIMEOUT_SECONDS = 5
+"""For each of: to connect, to run a statement in a transaction, to close."""
+Standby = asyncpg.exceptions.TargetServerAttributeNotMatched
+STANDBY = (
+    "The database is a standby, which may not know yet what was ended on its primary: "
+    "DATABASE_URL must name the primary."
+)
+CONNECTION = {
+    "timeout": TIMEOUT_SECONDS,
+    "command_timeout": TIMEOUT_SECONDS,
+    "target_session_attrs": "primary",  # what was ended there, a standby may not know yet
+    "server_settings": {
+        "application_name": "auth-api",
+        "synchronous_commit": "on",  # what was answered survives a crash
+        # By then, who asked has given up. A server that waits for a lock does not notice that, and
+        # would keep a connection for each.
+        "lock_timeout": "3s",
+    },
+}
+
+
+SSL = {"true": True, "false": False}
+"""As the library reads `?ssl=` for its pool."""
+
+
+class PostgresBackend(LibraryBackend):
+    """A pool of 1 to 8 connections, unless the URL says `?min_size=` or `?max_size=`."""
+
+    def __init__(self, url: DatabaseURL, close_seconds: float = TIMEOUT_SECONDS) -> None:
+        super().__init__(url)
+        self._close_seconds = close_seconds
+        self._kept: asyncpg.Connection | None = None
+        self.turns = asyncio.Semaphore()
+        self.compiler = Compiler(self._dialect, _place)
+
+    def _get_connection_kwargs(self) -> dict[str, Any]:
+        pool = {"min_size": 1, "max_size": 8, "reset": _leave}
+        return CONNECTION | pool | super()._get_connection_kwargs()
+
+    async def connect(self) -> None:
+        await super().connect()
+        # The pool itself is not fair: a newcomer may take what one was woken for, who then waits
+        # behind all others. Here whoever came first is served first.
+        self.turns = asyncio.Semaphore(self.pool.get_max_size())
+
+    def connection(self) -> "PostgresConnection":
+        return PostgresConnection(self, self._dialect)
+
+    async def fetch(self, query: Bound) -> list[Record]:
+        """Outside of a transaction. Who breaks it off gets no answer, and waits for none."""
+        connection = self.connection()
+        await connection.take()
+        try:
+            rows: list[Record] = await connection.fetch_all(query)  # type: ignore[arg-type]
+            return rows  # the library passes a `Bound` through untouched
+        except asyncio.CancelledError:
+            # Else the driver asks the server to cancel, and waits until it has.
+            connection.raw_connection.terminate()
+            raise
+        finally:
+            await connection.release()
+
+    async def kept_connection(self) -> asyncpg.Connection:
+        """One that is not of the pool, where each question may meet another connection."""
+        if self._kept is None or self._kept.is_closed():
+            options = CONNECTION | {"command_timeout": None}  # who asks has a limit
+            self._kept = await connect_alone(self._database_url, **options)
+        return self._kept
+
+    async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
+        """On the kept connection, which is lost if anything is amiss."""
+        statement, arguments = self.compiler.compile(query)
+        try:
+            return list(await connection.fetch(statement.sql, *arguments))
+        except BaseException:
+            connection.terminate()
+            raise
+
+    @property
+    def pool(self) -> Any:
+        if self._pool is None:
+            raise asyncpg.InterfaceError("not connected")
+        return self._pool
+
+    async def disconnect(self) -> None:
+        if self._kept is not None:
+            self._kept.terminate()
+        pool, self._pool = self.pool, None
+        try:
+            await asyncio.wait_for(pool.close(), self._close_seconds)
+        except TimeoutError:
+            pool.terminate()
+
+
+class PostgresConnection(LibraryConnection):
+    def __init__(self, backend: PostgresBackend, dialect: Any) -> None:
+        super().__init__(backend, dialect)
+        self._backend = backend
+
+    async def acquire(self) -> None:
+        """For a transaction, whose caller sets no limit."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await self.take()
+
+    async def take(self) -> None:
+        self._pool = self._backend.pool
+        await self._backend.turns.acquire()
+        try:
+            self._connection = await self._pool.acquire()
+        except BaseException:
+            self._backend.turns.release()
+            raise
+
+    async def release(self) -> None:
+        connection, self._connection = self._connection, None
+        try:
+            await self._pool.release(connection, timeout=TIMEOUT_SECONDS)
+        finally:
+            self._backend.turns.release()
+
+    def _compile(self, query: ClauseElement | Bound) -> tuple[str, list[Any], Any]:
+        statement, arguments = self._backend.compiler.compile(query)
+        return statement.sql, list(arguments), statement.columns
+
+
+def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
+    """PostgreSQL's arguments have numbers."""
+    names = tuple(sorted({*getattr(compiled, "bind_names", {}).values()}))  # DDL has none
+    places = {name: f"${place}" for place, name in enumerate(names, start=1)}
+    return (compiled.string % places if places else compiled.string), names
+
+
+async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:
+    """One connection without a pool, on which a statement may take its time."""
+    ssl = url.options.get("ssl")
+    options = {"timeout": TIMEOUT_SECONDS, "target_session_attrs": "primary"} | options
+    return await asyncpg.connect(
+        host=url.hostname,
+        port=url.port,
+        user=url.username,
+        password=url.password,
+        database=url.database,
+        ssl=SSL.get(str(ssl), ssl),
+        **options,
+    )
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """In place of a reset, which is a round trip for each query: we change no settings.
+
+    asyncpg itself rolls back a transaction that is still open.
+    """

@@ -1,0 +1,175 @@
+"""A SQLite backend for `databases` that keeps its connections, where the library's own opens a
+connection and a thread for every query."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, closing
+from typing import Any
+from urllib.parse import quote
+
+import aiosqlite
+from databases import DatabaseURL
+from databases.backends.common.records import Record
+from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.sql import ClauseElement
+
+from authapi.engines.sqlite_writer import PRAGMAS, Query, Rows, Writer
+from authapi.engines.statements import Bound, Compiler
+
+FAULTS = (sqlite3.Error, OSError)
+"""What is raised when the database cannot be asked."""
+READERS = 3
+
+
+class SQLiteBackend(DatabaseBackend):
+    """Asks one file, which is never made here, nor exchanged for another.
+
+    A statement that waits for another process's write lock is a fault after `busy_seconds`.
+    """
+
+    def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
+        self._path = url.database
+        self._busy_seconds = busy_seconds
+        self._compiler = Compiler(pysqlite.dialect(paramstyle="qmark"), _place)
+        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._opened = AsyncExitStack()
+
+    async def connect(self) -> None:
+        """Raises `OSError` or `sqlite3.Error` if the file is not there, or is no database."""
+        # mode=rw, since the default makes a new and empty file where there is none.
+        uri = f"file:{quote(self._path)}?mode=rw"
+        async with AsyncExitStack() as stack:
+            self._file = _identity(self._path)
+            self._readers = asyncio.LifoQueue()
+            writer = Writer(uri, self._busy_seconds, self._check_file)
+            self.writer = await stack.enter_async_context(writer)
+            for _ in range(READERS):
+                reader = aiosqlite.connect(
+                    uri, uri=True, timeout=self._busy_seconds, isolation_level=None
+                )
+                self._readers.put_nowait(await stack.enter_async_context(reader))
+                reader.row_factory = sqlite3.Row
+            self._opened = stack.pop_all()
+
+    async def disconnect(self) -> None:
+        await self._opened.aclose()
+
+    def connection(self) -> "SQLiteConnection":
+        return SQLiteConnection(self)
+
+    def record(self, row: sqlite3.Row) -> Record:
+        """The library's row, without its column maps: SQLite's own row knows its names."""
+        return Record(row, (), self._compiler.dialect, ({}, {}, {}))
+
+    def compile(self, query: ClauseElement | Bound) -> Query:
+        statement, arguments = self._compiler.compile(query)
+        return Query(statement.sql, arguments, statement.is_read)
+
+    async def fetch(self, query: ClauseElement | Bound) -> list[Any]:
+        """Outside of a transaction. Raises `OSError` and what the `sqlite3` module raises."""
+        return [self.record(row) for row in await self.ask(self.compile(query))]
+
+    async def kept_connection(self) -> "SQLiteBackend":
+        """The file is opened once, and no connection to it is told from another."""
+        return self
+
+    async def fetch_kept(self, connection: object, query: Bound) -> list[Any]:
+        return list(await self.ask(self.compile(query)))
+
+    async def ask(self, query: Query) -> Rows:
+        if not query.is_read:
+            return await self.writer.write(query)
+        self._check_file()
+        reader = await self._readers.get()
+        try:
+            return list(await reader.execute_fetchall(query.sql, query.arguments))
+        finally:
+            self._readers.put_nowait(reader)
+
+    def _check_file(self) -> None:
+        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
+        if _identity(self._path) != self._file:
+            raise OSError("the database file was replaced")
+
+
+class SQLiteConnection(ConnectionBackend):
+    """What one task sees. It holds nothing between queries, so there is nothing to leak."""
+
+    def __init__(self, backend: SQLiteBackend) -> None:
+        self._backend = backend
+        self.in_transaction = False
+
+    async def acquire(self) -> None: ...
+
+    async def release(self) -> None: ...
+
+    async def fetch_all(self, query: ClauseElement) -> list[Any]:
+        if not self.in_transaction:
+            return await self._backend.fetch(query)
+        rows = await self._backend.writer.write_alone(self._backend.compile(query))
+        return [self._backend.record(row) for row in rows]
+
+    async def fetch_one(self, query: ClauseElement) -> Any:
+        return next(iter(await self.fetch_all(query)), None)
+
+    async def execute(self, query: ClauseElement) -> None:
+        """Returns nothing: only RETURNING tells what a statement did."""
+        await self.fetch_all(query)
+
+    async def execute_many(self, queries: list[ClauseElement]) -> None:
+        for query in queries:
+            await self.execute(query)
+
+    async def iterate(self, query: ClauseElement) -> AsyncGenerator[Any, None]:
+        for row in await self.fetch_all(query):
+            yield row
+
+    def transaction(self) -> "SQLiteTransaction":
+        return SQLiteTransaction(self, self._backend)
+
+
+class SQLiteTransaction(TransactionBackend):
+    """Takes the write lock first. For the operator's commands; a request is one statement."""
+
+    def __init__(self, connection: SQLiteConnection, backend: SQLiteBackend) -> None:
+        self._connection = connection
+        self._backend = backend
+
+    async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
+        if not is_root:
+            raise RuntimeError("a transaction in a transaction would wait for itself")
+        await self._backend.writer.begin()
+        self._connection.in_transaction = True
+
+    async def commit(self) -> None:
+        await self._end("COMMIT")
+
+    async def rollback(self) -> None:
+        await self._end("ROLLBACK")
+
+    async def _end(self, verb: str) -> None:
+        self._connection.in_transaction = False
+        await self._backend.writer.end(verb)
+
+
+def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
+    """SQLite's arguments are question marks in a row."""
+    return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
+
+
+def create_file(path: str) -> None:
+    """Make a database without tables, which only its owner may read; what is there stays."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    if status.st_size == 0:
+        raise OSError("the database file is empty")
+    return status.st_dev, status.st_ino

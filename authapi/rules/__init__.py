@@ -1,0 +1,1 @@
+"""What the service decides: no SQL, no HTTP."""

@@ -1,0 +1,187 @@
+"""Each worker's own copy of what is revoked, so that a request need not ask the database.
+
+A request is judged from the copy while that is fresh: while the reading that last asked the
+database began at most `max_age_seconds` ago. Else the database is asked. And a log-out is answered
+only `max_age_seconds` after it was committed. So a request that begins after that answer is judged
+by what was read after the commit, on any worker of any node, without a lock or a broker.
+
+The copy forgets what is over, and no clock can make that wrong: it knows the latest `exp` of a
+token that it may have forgotten something about, and no token counts up to there.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from itertools import takewhile
+from typing import NamedTuple
+
+from authapi.clocks import Clocks
+from authapi.credentials.claims import Claims
+from authapi.engines.database import Database
+from authapi.store import revocations as endings
+from authapi.store.following import Ended, Follower, Reading
+from authapi.store.revocations import Ending
+
+MARGIN_SECONDS = 60
+"""By how much the clocks of two nodes may differ before one forgets what it still needs."""
+TIMER_SECONDS = 0.005
+"""By how much a timer may be early."""
+
+logger = logging.getLogger("auth.revocations")
+
+
+class Entry(NamedTuple):
+    """Of the copy. `learnt_at` is of the steady clock."""
+
+    revoked_at: float
+    access_expires_at: int
+    learnt_at: float
+
+
+class Revocations:
+    """The ids that end access tokens. Spent refresh tokens are not among them, since no access
+    token is judged by them.
+
+    `is_shared` tells that other workers may exist, whose copies a log-out has to wait for. `serve`
+    is told which database it is, at first and whenever it is another one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        access_seconds: float,
+        leeway_seconds: float,
+        max_age_seconds: float,
+        is_shared: bool,
+        clocks: Clocks,
+        serve: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._follower = Follower(database)
+        self._leeway_seconds = leeway_seconds
+        self._keep_seconds = access_seconds + leeway_seconds + MARGIN_SECONDS
+        self._max_age_seconds = max_age_seconds
+        self._is_shared = is_shared
+        self.clocks = clocks
+        self._serve = serve
+        self.changes = 0
+        """How many changes of the registry were seen; to have loaded anew is one."""
+        self._database_id = ""
+        self._entries: dict[str, Entry] = {}
+        self._own: dict[str, Entry] = {}
+        self._over = 0
+        self._read_at = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def are_fresh(self) -> bool:
+        """Whether whatever was committed `max_age_seconds` ago is in the copy."""
+        return self.clocks.steady() - self._read_at < self._max_age_seconds
+
+    def epoch_of(self, client_id: str) -> float:
+        """The latest that the copy has; 0 if that ended no token which may still count."""
+        entry = self._entries.get(client_id)
+        return entry.revoked_at if entry else 0
+
+    async def is_ended(self, claims: Claims) -> bool:
+        """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
+        if not self.are_fresh():
+            return await endings.is_ended(self._database, claims)
+        entries = self._entries
+        return (
+            claims.sid in entries
+            or claims.jti in entries
+            or claims.key_id in entries
+            or claims.exp <= self._over
+            or (claims.sub in entries and entries[claims.sub].revoked_at > claims.epoch)
+        )
+
+    async def announce(self, ending: Ending) -> None:
+        """For a row that is committed: return when it is in force on every worker."""
+        ended = Ended(ending.ended_id, ending.revoked_at, ending.access_expires_at)
+        self._own[ended.jti] = self._remember(ended)
+        if self._is_shared:
+            await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
+
+    async def read(self) -> None:
+        """Read what was committed since the last time, and forget what is over.
+
+        Where that cannot be told, at first, on another connection or after the clock was set, all
+        that can still matter is read. Raises `TemporarilyUnavailable`.
+        """
+        if step := self.clocks.step():
+            self._follower.begin_anew()
+            logger.warning("clock_stepped", extra={"details": {"seconds": round(step)}})
+        began = self.clocks.steady()
+        self._own = {}
+        after = self._over_by_now()
+        try:
+            self._take(await self._follower.read(after), after)
+        except BaseException:
+            self._follower.begin_anew()  # or what was read and not taken would be missed for good
+            raise
+        self._read_at = began
+        self._forget()
+
+    def _take(self, reading: Reading, after: int) -> None:
+        if reading.is_whole:
+            self._begin_anew(reading, after)
+        for ended in reading.ended:
+            if ended.jti == endings.REGISTRY:
+                self.changes += 1
+            else:
+                self._remember(ended)
+        self._over = max(self._over, reading.access_purged_until)
+
+    def _begin_anew(self, reading: Reading, after: int) -> None:
+        # What this worker wrote since the reading began may not be in it.
+        self._entries = dict(self._own)
+        self._over = after + MARGIN_SECONDS
+        self.changes += 1
+        if reading.database_id != self._database_id:
+            if self._database_id:
+                logger.warning("database_changed")
+            self._database_id = reading.database_id
+            self._serve(reading.database_id)
+        self._compare_clocks(reading)
+
+    def _compare_clocks(self, reading: Reading) -> None:
+        """Tell if our clock is behind the newest row, or not the database's."""
+        now = self.clocks.wall()
+        behind = max((ended.revoked_at for ended in reading.ended), default=now) - now
+        apart = 0 if reading.clock is None else now - reading.clock
+        if behind > MARGIN_SECONDS or abs(apart) > MARGIN_SECONDS:
+            details = {"behind_newest_row": round(behind), "ahead_of_database": round(apart)}
+            logger.warning("clock_disagrees", extra={"details": details})
+
+    def _remember(self, ended: Ended) -> Entry:
+        # The later of the two, since a reading may bring an epoch that is over already; and at the
+        # end, since `_forget` looks at the beginning.
+        former = self._entries.pop(ended.jti, ended)
+        entry = Entry(
+            max(ended.revoked_at, former.revoked_at),
+            max(ended.access_expires_at, former.access_expires_at),
+            self.clocks.steady(),
+        )
+        self._entries[ended.jti] = entry
+        return entry
+
+    def _over_by_now(self) -> int:
+        """Past this `access_expires_at` by any clock, a row ends nothing that may still count."""
+        return math.floor(self.clocks.earliest() - self._leeway_seconds - MARGIN_SECONDS)
+
+    def _forget(self) -> None:
+        """What was learnt as long ago as a token lives, and is over by the wall clock, too."""
+        now = self.clocks.steady()
+        over = self._over_by_now()
+        oldest_first = self._entries.items()
+        for jti, entry in list(
+            takewhile(lambda item: item[1].learnt_at <= now - self._keep_seconds, oldest_first)
+        ):
+            del self._entries[jti]
+            if entry.access_expires_at > over:
+                self._entries[jti] = entry._replace(learnt_at=now)
+            else:
+                self._over = max(self._over, entry.access_expires_at + MARGIN_SECONDS)

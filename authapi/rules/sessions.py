@@ -1,0 +1,205 @@
+"""The rules of a session: how it begins, goes on and ends."""
+
+from typing import NotRequired, TypedDict
+
+from databases.interfaces import Record
+
+from authapi.credentials.claims import Claims, new_id
+from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
+from authapi.engines.database import Database
+from authapi.errors import InvalidGrant, InvalidToken
+from authapi.rules.client_authentication import find_login, narrowed
+from authapi.rules.client_cache import Lookups
+from authapi.rules.client_key_uses import KeyUses
+from authapi.rules.client_logins import ClientLogins
+from authapi.rules.issuing import Issuing
+from authapi.store import revocations as endings
+from authapi.store import sessions as store
+from authapi.store.revocations import Ending
+from authapi.telemetry import audit
+
+
+class TokenPair(TypedDict):
+    """The answer to a login or a refresh (RFC 6749, 5.1). `*_in` are seconds from now."""
+
+    access_token: str
+    refresh_token: str
+    user_id: str
+    token_type: str
+    expires_in: int
+    refresh_expires_in: int
+    scope: NotRequired[str]
+    """Left out where there is none."""
+    key_expires_at: NotRequired[int]
+    """When the client key that opened the session opens no more, if there is such a time."""
+
+
+class Sessions:
+    """A session begins with a client key and lives `tokens.refresh_seconds`, and no longer."""
+
+    def __init__(
+        self,
+        database: Database,
+        tokens: Tokens,
+        lookups: Lookups,
+        key_uses: KeyUses,
+        client_logins: ClientLogins,
+        issuing: Issuing,
+        grace_seconds: float,
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._lookups = lookups
+        self._revocations = lookups.revocations
+        self._key_uses = key_uses
+        self._client_logins = client_logins
+        self._grace_seconds = grace_seconds
+        self._issuing = issuing
+        self._clocks = lookups.revocations.clocks
+
+    async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
+        """Begin a session with the scopes asked for, or with all that the client was granted.
+
+        Writes nothing. Raises `InvalidClient`, the same for an unknown, expired, revoked or
+        disabled key; `InvalidScope`; and `TooManyLogins`.
+        """
+        now, database_id = self._clocks.wall(), self._tokens.database_id
+        login = await find_login(self._database, self._lookups, client_key, now)
+        await self._client_logins.begin(login["id"])
+        iat = int(now)
+        await self._issuing.allow(database_id, iat)
+        claims = Claims(
+            sub=login["id"],
+            sid=new_id(),
+            jti=new_id(),
+            key_id=login["key_id"],
+            scope=narrowed(login, scope),
+            epoch=login["epoch"],
+            iat=iat,
+            exp=iat + self._tokens.refresh_seconds,
+            database_id=database_id,
+        )
+        _record("login", claims)
+        return self._pair(claims, iat, login["expires_at"])
+
+    async def refresh(self, refresh_token: str) -> TokenPair:
+        """Spend a refresh token for its successor and a new access token.
+
+        A repeat within the grace, the successor unspent, is answered like the first time: a lost
+        reply or a double submit harms nobody. Any other use of a spent token is theft, and ends
+        the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
+        """
+        now = self._clocks.wall()
+        try:
+            claims = self._tokens.verify(REFRESH, refresh_token)
+        except InvalidToken as refusal:
+            raise InvalidGrant(str(refusal)) from None
+        # The leeway is for the differences of clocks; a session that is over is not reopened.
+        if claims.exp <= now:
+            raise InvalidGrant("expired")
+        # First, so that a log-out which is not of this time yet is seen by what follows.
+        await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
+        spent = await store.spend(self._database, claims, now)
+        if spent is None:
+            spent = await self._spent_before(claims, now)
+        _record("refreshed", claims)
+        # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
+        # live longer than a session does.
+        successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
+        return self._pair(successor, int(now), spent["key_expires_at"])
+
+    async def _spent_before(self, claims: Claims, now: float) -> Record:
+        spent = await store.find_spent(self._database, claims, now)
+        if spent is None:
+            raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
+        if not spent["session_goes_on"]:
+            # Perhaps another replay has just ended it, and this answer must not come before its.
+            await self._revocations.announce(self._ending(claims.sid, "ended", claims, now))
+            raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
+        is_repeat = now - spent["revoked_at"] <= self._grace_seconds
+        if is_repeat and not spent["successor_is_spent"]:
+            return spent
+        await self._end(claims, "reused", now)
+        _record("refresh_reused", claims)
+        raise InvalidGrant("reused", client=claims.sub, session=claims.sid)
+
+    async def log_out(self, access_token: str, everywhere: bool) -> None:
+        """End the token's session, or all of its client's; to repeat it changes nothing.
+
+        A token that we signed will do though its time is over, or its session is ended. But to
+        end the others' sessions a token must live. Raises `InvalidToken`.
+        """
+        now = self._clocks.wall()
+        claims = self._tokens.read(ACCESS, access_token)
+        if not everywhere:
+            await self._end(claims, "logged_out", now, claims.exp)
+            _record("logged_out", claims)
+            return
+        try:
+            self._tokens.verify(ACCESS, access_token)
+            await self._end_all(claims, now)
+            _record("logged_out_everywhere", claims)
+        except InvalidToken:
+            # A repeat is told by the epoch that it began itself. One that another session began
+            # spares the sessions since, which are none of a dead token's business.
+            last = await endings.find_epoch(self._database, claims.sub)
+            if last is None or last["reason"] != _everywhere(claims):
+                raise
+            ending = self._ending(claims.sub, last["reason"], claims, last["revoked_at"])
+            await self._revocations.announce(ending)
+
+    async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
+        ending = self._ending(claims.sid, reason, claims, now, shown_exp)
+        await self._revocations.announce(await endings.end_session(self._database, ending))
+
+    async def _end_all(self, claims: Claims, now: float) -> None:
+        ending = self._ending(claims.sub, _everywhere(claims), claims, now, claims.exp)
+        written = await endings.end_all_sessions(self._database, claims, ending)
+        if written is None:
+            raise InvalidToken("ended session")
+        await self._revocations.announce(written)
+
+    def _ending(
+        self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
+    ) -> Ending:
+        """`shown_exp` is of the access token that asks for it, if one does: it may have been issued
+        for longer than tokens are now."""
+        last_issued_at = max(now, claims.iat)
+        access_seconds, session_seconds = self._tokens.access_seconds, self._tokens.refresh_seconds
+        return Ending(
+            ended_id,
+            reason,
+            last_issued_at,
+            access_expires_at=max(int(last_issued_at) + access_seconds, shown_exp),
+            expires_at=int(last_issued_at) + session_seconds,
+            access_seconds=access_seconds,
+            session_seconds=session_seconds,
+        )
+
+    def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
+        """Both tokens; neither outlives the session, which ends with the refresh token."""
+        self._key_uses.note(refresh.key_id, now)
+        exp = min(now + self._tokens.access_seconds, refresh.exp)
+        access = refresh._replace(jti=new_id(), iat=now, exp=exp)
+        pair: TokenPair = {
+            "access_token": self._tokens.issue(ACCESS, access),
+            "refresh_token": self._tokens.issue(REFRESH, refresh),
+            "user_id": refresh.sub,
+            "token_type": "Bearer",
+            "expires_in": exp - now,
+            "refresh_expires_in": refresh.exp - now,
+        }
+        if refresh.scope:
+            pair["scope"] = refresh.scope
+        if key_expires_at is not None:
+            pair["key_expires_at"] = key_expires_at
+        return pair
+
+
+def _everywhere(claims: Claims) -> str:
+    """The reason of an epoch, with the session that asked for it."""
+    return f"everywhere {claims.sid}"
+
+
+def _record(event: str, claims: Claims) -> None:
+    audit.record(event, client=claims.sub, key_id=claims.key_id, session=claims.sid)

@@ -1,0 +1,25 @@
+"""Repeats what the service does beside its requests; no fault ends it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from authapi.errors import TemporarilyUnavailable
+
+logger = logging.getLogger("auth.background")
+
+
+async def repeat(action: Callable[[], Awaitable[object]], seconds: float) -> None:
+    """Until it is cancelled, with a pause of `seconds` after each time."""
+    while True:
+        await attempt(action)
+        await asyncio.sleep(seconds)
+
+
+async def attempt(action: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await action()
+    except TemporarilyUnavailable:
+        pass  # engines/database.py has logged it
+    except Exception:
+        logger.exception("a fault beside the requests")

@@ -1,0 +1,66 @@
+"""What a newcomer gets who has no `SECRET_KEY` yet: a secret of their own, and a demo client."""
+
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines.database import Database
+from authapi.store import clients as registry
+from settings import SECRET_BYTES, Settings, SettingsError
+
+SECRET_FILE = Path(".secret_key")
+DEMO_NAME = "demo"
+
+
+def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
+    """Settings that can sign: in development with the secret in `path`, made the first time."""
+    if not settings.is_development:
+        return settings
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text()
+    except (OSError, ValueError) as fault:
+        raise SettingsError(f"The secret in {path} cannot be made or read: {fault}") from None
+    if len(secret) < SECRET_BYTES:
+        raise SettingsError(f"{path} holds no secret; delete it, and a new one is made.")
+    return replace(settings, secret_key=secret)
+
+
+def _make_secret(path: Path) -> None:
+    """The file appears with its secret in it, and the first of two processes makes it."""
+    with NamedTemporaryFile("w", dir=path.parent) as file:  # which only its owner may read
+        file.write(secrets.token_hex(SECRET_BYTES))
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+
+
+async def register_demo_client(database: Database) -> str | None:
+    """On the very first start, the key of a new client; None where there are clients already."""
+    if await registry.list_clients(database):
+        return None
+    key = new_client_key()
+    now = int(time.time())
+    is_first = await registry.create_client(database, new_client_id(), DEMO_NAME, key, now)
+    return key.text if is_first else None
+
+
+def welcome(client_key: str, host: str, port: int) -> str:
+    """What the console shows once."""
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"""\
+No SECRET_KEY is set, so this is development mode, with a secret of its own in {SECRET_FILE}.
+A client named "{DEMO_NAME}" was registered. Its key is shown this once:
+
+    {client_key}
+
+Log in with it:
+
+    curl -d client_key={client_key} http://{authority}/login
+"""

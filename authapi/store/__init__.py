@@ -1,0 +1,1 @@
+"""Every question of the service to its database: SQL is written here."""

@@ -1,0 +1,131 @@
+"""The registry of client keys: one coroutine for each thing that is done to them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from databases.interfaces import Record
+from sqlalchemy.dialects.postgresql import insert
+
+from authapi.credentials.client_keys import ClientKey
+from authapi.engines.database import Database
+from authapi.store.revocations import end_session, ending_by_operator, tell_change
+from authapi.store.sessions import key_is_open
+from tables import client_keys
+
+ADD_KEY = insert(client_keys).returning(client_keys.c.id)
+
+
+async def add_key(
+    database: Database, client_id: str, key: ClientKey, now: int, expires_at: int | None = None
+) -> None:
+    """One more key of the client. No worker is told: none keeps that a key is unknown."""
+    unset = {"revoked_at": None, "last_used_at": None, "uses": 0}
+    row = {"id": key.id, "client_id": client_id, "digest": key.digest, "created_at": now}
+    await database.fetch_one(ADD_KEY, row | unset | {"expires_at": expires_at})
+
+
+LIST_KEYS = (
+    sa.select(client_keys)
+    .where(client_keys.c.client_id == sa.bindparam("sub"))
+    .order_by(client_keys.c.created_at, client_keys.c.id)
+)
+
+
+async def list_keys(database: Database, client_id: str) -> list[Record]:
+    """The client's keys, the oldest first."""
+    return await database.fetch_all(LIST_KEYS, {"sub": client_id})
+
+
+SHORTEN = (
+    sa.update(client_keys)
+    .where(client_keys.c.client_id == sa.bindparam("sub"), key_is_open)
+    .values(
+        # Once more, so that a key which ends by itself is told of too.
+        expires_at=sa.case(
+            (client_keys.c.expires_at < sa.bindparam("until"), client_keys.c.expires_at),
+            else_=sa.bindparam("until"),
+        )
+    )
+    .returning(*client_keys.c)
+)
+
+
+async def rotate_keys(
+    database: Database, client_id: str, key: ClientKey, now: int, until: int
+) -> list[Record]:
+    """Add a key, and let those that are open end at `until`, unless they end earlier.
+
+    Returns these, as they are then, the oldest first.
+    """
+
+    async def rotate() -> list[Record]:
+        # First, since it makes whoever else changes the registry wait: of two rotations at once,
+        # the second one ends the key of the first.
+        await tell_change(database, now)
+        values = {"sub": client_id, "now": now, "until": until}
+        old_keys = await database.fetch_all(SHORTEN, values)
+        await add_key(database, client_id, key, now)
+        return sorted(old_keys, key=lambda row: (row["created_at"], row["id"]))
+
+    return await database.atomically(rotate)
+
+
+FIND_KEY = sa.select(client_keys).where(client_keys.c.id == sa.bindparam("key_id"))
+
+
+async def find_key(database: Database, key_id: str) -> Record | None:
+    return await database.fetch_one(FIND_KEY, {"key_id": key_id})
+
+
+FIND_DIGEST = sa.select(client_keys).where(client_keys.c.digest == sa.bindparam("digest"))
+
+
+async def find_digest(database: Database, digest: str) -> Record | None:
+    """The key that has this digest. Whoever asks has the key, and not just its public id."""
+    return await database.fetch_one(FIND_DIGEST, {"digest": digest})
+
+
+REVOKE = (
+    sa.update(client_keys)
+    .where(client_keys.c.id == sa.bindparam("key_id"), client_keys.c.revoked_at.is_(None))
+    .values(revoked_at=sa.bindparam("now"))
+    .returning(client_keys.c.id)
+)
+
+
+async def revoke_keys(database: Database, key_ids: Iterable[str], now: float) -> set[str]:
+    """Let the keys open nothing, and end every session that they began.
+
+    All of them or none. Returns those that were not revoked before.
+    """
+
+    async def revoke() -> set[str]:
+        await tell_change(database, now)
+        rows: list[Any] = []
+        for key_id in key_ids:
+            await end_session(database, ending_by_operator(key_id, "revoked", now))
+            rows += await database.fetch_all(REVOKE, {"key_id": key_id, "now": int(now)})
+        return {row["id"] for row in rows}
+
+    return await database.atomically(revoke)
+
+
+ADD_USES = (
+    sa.update(client_keys)
+    .where(client_keys.c.id == sa.bindparam("key_id"))
+    .values(
+        uses=client_keys.c.uses + sa.bindparam("uses"),
+        last_used_at=sa.case(  # another worker may have written a later one
+            (client_keys.c.last_used_at > sa.bindparam("used_at"), client_keys.c.last_used_at),
+            else_=sa.bindparam("used_at"),
+        ),
+    )
+    .returning(client_keys.c.id)
+)
+
+
+async def add_uses(database: Database, key_id: str, uses: int, used_at: int) -> None:
+    """The key was used so many times more, and `used_at` was the last of them."""
+    values = {"key_id": key_id, "uses": uses, "used_at": used_at}
+    await database.fetch_all(ADD_USES, values)

@@ -1,0 +1,125 @@
+"""The registry of clients: one coroutine for each thing that an operator does."""
+
+import sqlalchemy as sa
+from databases.interfaces import Record
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
+
+from authapi.credentials.client_keys import ClientKey
+from authapi.credentials.scopes import is_within
+from authapi.engines.database import Database
+from authapi.store.client_keys import add_key
+from authapi.store.revocations import end_client, ending_by_operator, tell_change
+from tables import clients
+
+FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
+
+
+async def find_client(database: Database, client_id: str) -> Record | None:
+    return await database.fetch_one(FIND_CLIENT, {"sub": client_id})
+
+
+FIND_NAMED = (
+    sa.select(clients)
+    .where(sa.or_(clients.c.id == sa.bindparam("text"), clients.c.name == sa.bindparam("text")))
+    .order_by(clients.c.id != sa.bindparam("text"))  # an id comes before a name
+    .limit(1)
+)
+
+
+async def find_named(database: Database, name_or_id: str) -> Record | None:
+    return await database.fetch_one(FIND_NAMED, {"text": name_or_id})
+
+
+LIST_CLIENTS = sa.select(clients).order_by(clients.c.created_at, clients.c.name)
+
+
+async def list_clients(database: Database) -> list[Record]:
+    return await database.fetch_all(LIST_CLIENTS)
+
+
+ADD_CLIENT = insert(clients).on_conflict_do_nothing().returning(clients.c.id)
+
+
+async def create_client(
+    database: Database, client_id: str, name: str, key: ClientKey, now: int, scopes: str = ""
+) -> bool:
+    """False, and nothing is changed, if the name is taken."""
+    client = {"id": client_id, "name": name, "scopes": scopes, "created_at": now}
+    client |= {"disabled_at": None}
+
+    async def create() -> bool:
+        is_new = await database.fetch_one(ADD_CLIENT, client) is not None
+        if is_new:
+            await add_key(database, client_id, key, now)
+        return is_new
+
+    return await database.atomically(create)
+
+
+SET_SCOPES = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(scopes=sa.bindparam("granted"))
+    .returning(clients.c.id)
+)
+
+
+async def set_scopes(
+    database: Database, client_id: str, scopes: str, may_end: bool, now: float
+) -> str | None:
+    """What its next login may have; returns what that was before.
+
+    To take a scope away ends the client's sessions. Where that `may_end` none, it changes nothing
+    and returns None.
+    """
+
+    async def change() -> str | None:
+        await tell_change(database, now)  # first, since it makes another such change wait
+        client = await database.fetch_one(FIND_CLIENT, {"sub": client_id})
+        former: str = client["scopes"] if client else ""
+        takes_away = not is_within(former.split(), scopes)
+        if takes_away and not may_end:
+            return None
+        await database.fetch_one(SET_SCOPES, {"sub": client_id, "granted": scopes})
+        if takes_away:
+            await end_client(database, ending_by_operator(client_id, "scopes", now))
+        return former
+
+    return await database.atomically(change)
+
+
+DISABLE = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(disabled_at=sa.func.coalesce(clients.c.disabled_at, sa.bindparam("now")))
+    .returning(clients.c.id)
+)
+
+
+async def disable_client(database: Database, client_id: str, now: float) -> None:
+    """Let the client in no more, and end every session that it has."""
+
+    async def disable() -> None:
+        await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
+        await end_client(database, ending_by_operator(client_id, "disabled", now))
+        await tell_change(database, now)
+
+    await database.atomically(disable)
+
+
+ENABLE = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(disabled_at=None)
+    .returning(clients.c.id)
+)
+
+
+async def enable_client(database: Database, client_id: str, now: float) -> None:
+    """Let the client in again; the sessions that it had stay ended."""
+
+    async def enable() -> None:
+        await database.fetch_one(ENABLE, {"sub": client_id})
+        await tell_change(database, now)
+
+    await database.atomically(enable)

@@ -1,0 +1,98 @@
+"""The questions of a session to the database: one coroutine and one constant statement for each."""
+
+from typing import cast
+
+import sqlalchemy as sa
+from databases.interfaces import Record
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
+
+from authapi.credentials.claims import Claims, successor_jti
+from authapi.engines.database import Database
+from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
+from tables import client_keys, clients, identity, revoked_jtis
+
+key_is_open = sa.and_(
+    client_keys.c.revoked_at.is_(None),
+    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
+)
+_session_goes_on = sa.and_(
+    clients.c.id == sa.bindparam("sub"),
+    client_keys.c.id == sa.bindparam("key_id"),
+    client_keys.c.client_id == clients.c.id,
+    clients.c.disabled_at.is_(None),
+    key_is_open,
+    ~is_ended_by("sid", "key_id", purged_until=identity.c.refresh_purged_until),
+)
+_key = sa.select(client_keys.c.expires_at).where(client_keys.c.id == sa.bindparam("key_id"))
+_key_expires_at = _key.scalar_subquery().label("key_expires_at")
+_asked = sa.select(sa.cast(sa.bindparam("digest"), sa.String).label("digest")).subquery()
+_epochs = revoked_jtis.alias("epochs")
+_client_id = sa.func.coalesce(client_keys.c.client_id, _asked.c.digest)
+FIND_LOGIN = sa.select(
+    clients.c.id.is_not(None).label("is_known"),
+    _client_id.label("id"),
+    sa.func.coalesce(clients.c.scopes, "").label("scopes"),
+    clients.c.disabled_at,
+    sa.func.coalesce(client_keys.c.id, _asked.c.digest).label("key_id"),
+    client_keys.c.expires_at,
+    client_keys.c.revoked_at,
+    sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
+).select_from(
+    _asked.outerjoin(client_keys, client_keys.c.digest == _asked.c.digest)
+    .outerjoin(clients, clients.c.id == _client_id)
+    .outerjoin(_epochs, _epochs.c.jti == _client_id)
+)
+
+
+async def find_login(database: Database, digest: str) -> Record:
+    """The key, its client and the client's epoch, if the key `is_known`.
+
+    Whether it opens is for the caller to judge, and an unknown one is looked up in every table,
+    too, and has as many texts: else the time of the answer would tell why a key does not open.
+    """
+    row = await database.fetch_one(FIND_LOGIN, {"digest": digest})
+    return cast(Record, row)  # a row without conditions is always there
+
+
+_nothing = sa.cast(sa.null(), sa.BigInteger)
+_spent_row = row(_nothing, _nothing, sa.cast(sa.bindparam("expires_at"), sa.BigInteger))
+SPEND = (
+    insert(revoked_jtis)
+    .from_select(ROW_COLUMNS, _spent_row.where(_session_goes_on))
+    .on_conflict_do_nothing()
+    .returning(revoked_jtis.c.revoked_at, _key_expires_at)
+)
+
+
+async def spend(database: Database, claims: Claims, now: float) -> Record | None:
+    """Spend a refresh token. Of all who try, on any node, one gets a row."""
+    values = {"ended_id": claims.jti, "reason": "spent", "revoked_at": now}
+    values |= {"expires_at": claims.exp, "now": now}
+    return await database.fetch_one(SPEND, claims._asdict() | values)
+
+
+_successors = revoked_jtis.alias("successors")
+FIND_SPENT = sa.select(
+    revoked_jtis.c.revoked_at,
+    sa.exists()
+    .where(_successors.c.jti == sa.bindparam("successor_jti"))
+    .label("successor_is_spent"),
+    sa.exists().where(_session_goes_on).label("session_goes_on"),
+    _key_expires_at,
+).where(revoked_jtis.c.jti == sa.bindparam("jti"))
+
+
+async def find_spent(database: Database, claims: Claims, now: float) -> Record | None:
+    """What became of a spent refresh token: when, whether its successor is spent too, and
+    whether the session still may go on."""
+    values = {"successor_jti": successor_jti(claims.jti), "now": now}
+    return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
+
+
+PING = sa.select(clients.c.id).limit(1)
+PING_SECONDS = 1.5
+
+
+async def ping(database: Database) -> None:
+    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
+    await database.ask(PING, {}, PING_SECONDS)

@@ -1,0 +1,70 @@
+"""How the audit trail tells of refusals, of which anybody can make as many as they like."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from authapi.telemetry import audit
+
+LINES_A_SECOND = 100
+MAX_ALIKE = 100
+
+Kind = tuple[str, tuple[tuple[str, str], ...]]
+"""An event with its details."""
+
+
+class Flood:
+    """Tells refusals one by one, up to `LINES_A_SECOND`, and the rest of the second together.
+
+    To be refused costs nothing, so it must not fill a disk. None is left out: those that are alike
+    make one line with their `count`, which has no id of a request. Where more than `MAX_ALIKE`
+    kinds come in a second, lines do not tell addresses; past twice as many, nothing but the reason.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = -math.inf
+        self._left = 0
+        self._counts: Counter[Kind] = Counter()
+
+    def record(self, event: str, reason: str, **details: str) -> None:
+        now = self._clock()
+        if now >= self._until:
+            self.tell()
+            self._until, self._left = now + 1, LINES_A_SECOND
+        if self._left:
+            self._left -= 1
+            audit.record(event, reason=reason, **details)
+        else:
+            self._counts[self._kind(event, reason, details)] += 1
+
+    def tell(self) -> None:
+        """Tell what was counted and not told."""
+        counts, self._counts = self._counts, Counter()
+        for (event, details), count in counts.items():
+            audit.tell(event, {**dict(details), "count": count})
+
+    def _kind(self, event: str, reason: str, details: dict[str, str]) -> Kind:
+        why, where = ("reason", reason), ("address", audit.origin()["address"])
+        kinds = (event, (why, where, *details.items())), (event, (why, *details.items()))
+        for kind, room in zip(kinds, (MAX_ALIKE, 2 * MAX_ALIKE), strict=True):
+            if kind in self._counts or len(self._counts) < room:
+                return kind
+        return event, (why,)
+
+
+class Refusals:
+    """Those that name a client are apart, so that no stranger can hide whose token was misused."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._of_strangers = Flood(clock)
+        self._of_clients = Flood(clock)
+
+    def record(self, event: str, reason: str, **details: str) -> None:
+        flood = self._of_clients if details.get("client") else self._of_strangers
+        flood.record(event, reason, **details)
+
+    async def tell(self) -> None:
+        self._of_strangers.tell()
+        self._of_clients.tell()

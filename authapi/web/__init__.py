@@ -1,0 +1,1 @@
+"""What every endpoint needs of HTTP: heads and bodies in, JSON out."""

@@ -1,0 +1,99 @@
+"""Writes answers: always JSON, and a refusal is one of them."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from authapi.errors import CHALLENGE, MethodNotAllowed, NotFound, Refusal, ServerError, error_body
+from authapi.telemetry import audit
+from authapi.telemetry.flood import Refusals
+
+Handler = Callable[[Request[Any]], Awaitable[Response]]
+
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Answer(Response):
+    """JSON that no cache keeps (RFC 6749, 5.1) and no browser takes for anything else."""
+
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content)
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            *_HEADERS,
+            (b"x-request-id", audit.origin().get("request_id", "").encode()),
+        ]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode(), value.encode()))
+
+
+def refuse(request: Request[Any], refusal: Refusal) -> Answer:
+    """The answer to who is refused. It goes into the audit trail if it belongs there."""
+    if refusal.event:
+        refusals: Refusals = request.scope["state"]["refusals"]
+        refusals.record(refusal.event, str(refusal), **refusal.details)
+    return Answer(error_body(refusal), refusal.status, refusal.headers)
+
+
+class Endpoint(Route):
+    """A route to a handler. Starlette's own looks for the handler of whatever is raised, in a
+    second layer around each request; here a `Refusal` is an answer, and the rest passes through."""
+
+    def __init__(self, path: str, handler: Handler, method: str = "GET") -> None:
+        super().__init__(path, handler, methods=[method])
+        self._handler = handler
+        self.app = self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request[Any](scope, receive, send)
+        try:
+            response = await self._handler(request)
+        except Refusal as refusal:
+            response = refuse(request, refusal)
+        await response(scope, receive, send)
+
+
+async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
+    """Of a handler behind a plain `Route`."""
+    return refuse(request, refusal)
+
+
+async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Response:
+    """A refusal of Starlette's, or of a handler that is not ours, under its own status. It keeps
+    its headers: a 405 says what it would `Allow`."""
+    status, headers = exception.status_code, dict(exception.headers or {})
+    if status in (204, 304):
+        return Response(status_code=status, headers=headers)  # which have no body (RFC 9110, 6.4.1)
+    if status == 401:  # each carries a challenge (RFC 9110, 15.5.2)
+        headers = {"WWW-Authenticate": CHALLENGE} | headers
+    ours: dict[int, Refusal] = {404: NotFound(), 405: MethodNotAllowed()}
+    if refusal := ours.get(status):
+        return Answer(error_body(refusal), refusal.status, headers)
+    code = re.sub(r"\W+", "_", HTTPStatus(status).phrase.lower())
+    return Answer({"error": code, "error_description": exception.detail}, status, headers)
+
+
+async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
+    """Starlette raises the fault again after this, and uvicorn logs it."""
+    return refuse(request, ServerError())
+
+
+exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler of a narrower class
+    Refusal: answer_refusal,
+    HTTPException: answer_http_exception,
+    Exception: answer_fault,
+}

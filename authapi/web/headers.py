@@ -1,0 +1,51 @@
+"""The head of a request: what stands in its headers, its id, and where it comes from."""
+
+import itertools
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from authapi import deadline
+from authapi.telemetry import audit
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""As the server hands them over: names in lower case, in their order."""
+_SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
+_PROCESS = secrets.token_hex(6)
+_requests = itertools.count(1)  # cheaper than new randomness, and told apart as well
+
+
+def values_of(name: bytes, headers: Headers) -> list[bytes]:
+    """What stands in each header of this name: there may be several, and none is preferred."""
+    values = []
+    for each, value in headers:
+        if each == name:
+            values.append(value)
+    return values
+
+
+class OriginMiddleware:
+    """Notes where a request comes from: its id, and the network address of its sender.
+
+    The id is the caller's `X-Request-ID` if that is 1 to 64 letters, digits, dots, dashes and
+    underscores, else a new one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            address = scope["client"][0] if scope["client"] else ""
+            deadline.begin()
+            audit.begin(_request_id(scope), address)
+        await self.app(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    given = values_of(b"x-request-id", scope["headers"])
+    if len(given) == 1 and _SANE_ID.fullmatch(given[0]):
+        return str(given[0], "ascii")
+    return f"{_PROCESS}-{next(_requests):x}"
