@@ -33,7 +33,7 @@ class Database(databases.Database):
     """The plain `databases` API.
 
     Raises `TemporarilyUnavailable` where the database cannot be asked. A statement that is a
-    constant of store/sessions.py takes its values by name, and is compiled the first time only.
+    constant of the store takes its values by name, and is compiled the first time only.
     """
 
     SUPPORTED_BACKENDS = {

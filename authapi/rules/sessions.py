@@ -60,8 +60,8 @@ class Sessions:
     async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
         """Begin a session with the scopes asked for, or with all that the client was granted.
 
-        Writes nothing. Raises `InvalidClient`, the same for an unknown, expired, revoked or
-        disabled key; `InvalidScope`; and `TooManyLogins`.
+        Writes nothing, but how late tokens are, once a minute. Raises `InvalidClient`, the same
+        for an unknown, expired, revoked or disabled key; `InvalidScope`; and `TooManyLogins`.
         """
         now, database_id = self._clocks.wall(), self._tokens.database_id
         login = await find_login(self._database, self._lookups, client_key, now)
