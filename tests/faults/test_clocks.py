@@ -333,7 +333,11 @@ def test_a_process_whose_clock_is_set_ahead_and_back_lets_nothing_in_again(tmp_p
         bearers = [{"Authorization": f"Bearer {pair['access_token']}"} for pair in pairs]
 
         def log_out(bearer: dict[str, str]) -> None:
-            assert api.post("/logout", headers=bearer).status_code == 200
+            """Again where the disk was too slow for an answer: this is of clocks."""
+            give_up = time.monotonic() + WAIT_SECONDS
+            while (answer := api.post("/logout", headers=bearer)).status_code == 503:
+                assert time.monotonic() < give_up, served.console
+            assert answer.status_code in (200, 401), served.console  # 401: it was done after all
             assert_dead(bearer)
 
         def assert_dead(*dead: dict[str, str]) -> None:
