@@ -7,47 +7,24 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.postgres import Postgres
-from tests.serving import ROOT, Served, clean_environ, free_port, serve
-
-
-def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / command[0]), *command[1:]],
-        cwd=folder,
-        env=clean_environ() | environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def children(pid: int) -> list[int]:
-    """The workers; not the tracker that Python starts beside them."""
-    return [
-        child.pid
-        for child in psutil.Process(pid).children()
-        if not any("resource_tracker" in part for part in child.cmdline())
-    ]
-
-
-def create_client(folder: Path, **environ: str) -> str:
-    run(folder, "manage.py", "migrate", **environ)
-    result = run(folder, "manage.py", "create-client", "billing", "--json", **environ)
-    key: str = json.loads(result.stdout)["client_key"]
-    return key
+from tests.serving import (
+    Served,
+    children,
+    create_client,
+    free_port,
+    run,
+    serve,
+)
 
 
 def wait_for_row(database_file: Path, reason: str) -> None:

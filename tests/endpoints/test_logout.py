@@ -11,7 +11,7 @@ from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register
 from tests.sqlite import opened
-from tests.test_refresh_token import assert_session_is_over, refresh
+from tests.steps import assert_alive, assert_session_is_over, log_out, refresh
 
 Login = Callable[[], dict[str, str]]
 
@@ -20,16 +20,6 @@ Login = Callable[[], dict[str, str]]
 def max_age(request: pytest.FixtureRequest) -> float:
     age: float = request.param
     return age
-
-
-def log_out(api: TestClient, token: str, **body: Any) -> None:
-    response = api.post("/logout", headers=bearer(token), json=body)
-    assert assert_answer(response, 200) == {"message": "Logged out."}
-
-
-def assert_alive(api: TestClient, pair: dict[str, str]) -> None:
-    assert_answer(api.get("/secure-data", headers=bearer(pair["access_token"])), 200)
-    refresh(api, pair["refresh_token"])
 
 
 WAYS: dict[str, Callable[[str], dict[str, Any]]] = {

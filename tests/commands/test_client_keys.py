@@ -23,7 +23,7 @@ from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, SECRET, Clock, Register, Registered, new_url
-from tests.test_refresh_token import assert_not_refreshed, refresh
+from tests.steps import assert_not_refreshed, refresh
 
 DAY = 86_400
 Manage = Callable[..., Result]

@@ -34,9 +34,9 @@ from settings import SettingsSchema
 from tables import SCHEMA_REVISION
 from tests import forge
 from tests.postgres import Postgres
+from tests.project.test_house import ARROWS
+from tests.rules.test_client_key_uses import UNDO
 from tests.serving import ROOT, Served, clean_environ, code_files, copy_code, serve
-from tests.test_house import ARROWS
-from tests.test_key_uses import UNDO
 
 README = (ROOT / "README.md").read_text()
 SECRET = {"SECRET_KEY": "s" * 32}

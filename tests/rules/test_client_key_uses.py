@@ -22,7 +22,7 @@ from settings import Settings
 from tests.checks import assert_answer
 from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url
 from tests.faults.services import serve_file
-from tests.test_refresh_token import refresh
+from tests.steps import refresh
 
 Login = Callable[[], dict[str, str]]
 AT = int(NOW)

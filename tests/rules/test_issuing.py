@@ -15,8 +15,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered, make_database
 from tests.copies import end
 from tests.postgres import Postgres
-from tests.test_logout import log_out
-from tests.test_refresh_token import assert_not_refreshed
+from tests.steps import assert_not_refreshed, log_out
 
 Login = Callable[[], dict[str, str]]
 Restart = Callable[[], TestClient]

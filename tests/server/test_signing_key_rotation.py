@@ -14,8 +14,7 @@ import pytest
 
 from tests.checks import bearer
 from tests.forge import claims_of, header_of
-from tests.serving import Served, serve
-from tests.test_served import create_client, run
+from tests.serving import Served, create_client, run, serve
 
 MAX_AGE, SESSION_SECONDS = 3, 4
 CALLERS = 4

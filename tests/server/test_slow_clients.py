@@ -18,8 +18,7 @@ import pytest
 from authapi.server import main as server
 from authapi.server.protocol import GuardedProtocol
 from tests.checks import assert_answer
-from tests.serving import ROOT, Served, serve
-from tests.test_served import create_client
+from tests.serving import ROOT, Served, create_client, serve
 
 SLOW = 500
 FLOOD = 10_000

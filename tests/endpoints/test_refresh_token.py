@@ -9,9 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests import forge
-from tests.checks import assert_answer, assert_refused, bearer
+from tests.checks import assert_answer, bearer
 from tests.conftest import NOW, Clock, Registered
 from tests.sqlite import opened
+from tests.steps import assert_not_refreshed, assert_session_is_over, refresh
 
 Login = Callable[[], dict[str, Any]]
 WEEK = 604_800
@@ -21,18 +22,6 @@ WEEK = 604_800
 def max_age(request: pytest.FixtureRequest) -> float:
     age: float = request.param
     return age
-
-
-def refresh(api: TestClient, token: str) -> dict[str, Any]:
-    pair: dict[str, Any] = assert_answer(
-        api.post("/refresh-token", json={"refresh_token": token}), 200
-    )
-    return pair
-
-
-def assert_not_refreshed(api: TestClient, token: str) -> None:
-    response = api.post("/refresh-token", json={"refresh_token": token})
-    assert_refused(response, 401, "invalid_grant", token)
 
 
 @pytest.mark.parametrize("encoding", ["json", "data", "files"])
@@ -106,13 +95,6 @@ def test_a_repeat_within_the_grace_gets_the_same_refresh_token(
     assert second["refresh_token"] == first["refresh_token"]
     for access_token in (first["access_token"], second["access_token"]):
         assert_answer(api.get("/me", headers=bearer(access_token)), 200)
-
-
-def assert_session_is_over(api: TestClient, *pairs: dict[str, Any]) -> None:
-    for pair in pairs:
-        response = api.get("/secure-data", headers=bearer(pair["access_token"]))
-        assert_refused(response, 401, "invalid_token")
-        assert_not_refreshed(api, pair["refresh_token"])
 
 
 def test_a_repeat_after_the_grace_is_theft_and_ends_the_session(

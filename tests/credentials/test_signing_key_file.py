@@ -24,8 +24,8 @@ from settings import Settings
 from tests import forge, signing
 from tests.checks import assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered
+from tests.serving import run
 from tests.signing import ES256, RS256, Ed25519
-from tests.test_served import run
 
 WEEK = 604_800
 SCHEDULE = Schedule(max_age_seconds=3600, refresh_seconds=WEEK, leeway_seconds=10)

@@ -31,8 +31,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import DATABASE_ID, ENGINES, NOW, Clock, Register, Registered, new_url
 from tests.copies import end
 from tests.postgres import Postgres
-from tests.test_logout import assert_alive, log_out
-from tests.test_refresh_token import assert_not_refreshed, assert_session_is_over, refresh
+from tests.steps import assert_alive, assert_not_refreshed, assert_session_is_over, log_out, refresh
 
 Login = Callable[[], dict[str, Any]]
 WEEK = 604_800

@@ -4,33 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
 from app import create_app
-from authapi.engines.database import Database
 from settings import Settings
 from tests import forge
 from tests.checks import bearer
 from tests.conftest import Clock, Registered
-
-
-class CountingDatabase(Database):
-    """Keeps what it was asked by a request; the background asks through `fetch_all`."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.asked: list[object] = []
-
-    async def fetch_one(self, query: ClauseElement | str, values: Any = None) -> Any:
-        self.asked.append(query)
-        return await super().fetch_one(query, values)
-
-    async def fetch_val(
-        self, query: ClauseElement | str, values: Any = None, column: Any = 0
-    ) -> Any:
-        self.asked.append(query)
-        return await super().fetch_val(query, values, column)
+from tests.counting import CountingDatabase
 
 
 @pytest.fixture
