@@ -385,7 +385,7 @@ def test_ended_sessions_are_counted_by_day(settings: Settings) -> None:
             for number, days in enumerate((0, 0, 1, 6, 7)):
                 ended_at = clock.now - days * DAY_SECONDS
                 await end(database, f"s-{number}", 2**40, ended_at)
-            await endings.tell_change(database, clock.now)
+            await endings.mark_registry_changed(database, clock.now)
 
     asyncio.run(act_on())
     act(settings, f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL, NULL)")

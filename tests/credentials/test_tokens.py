@@ -23,13 +23,13 @@ def tokens(clock: Clock) -> Tokens:
 
 
 def test_a_token_made_by_hand_as_the_rfcs_say_is_read(tokens: Tokens) -> None:
-    assert tokens.verify(ACCESS, forge.token(scope="read", epoch=1.5)) == Claims(
+    assert tokens.verify(ACCESS, forge.token(scope="read", era=1.5)) == Claims(
         sub="client-1",
         sid="session-1",
         jti="token-1",
         key_id="key-1",
         scope="read",
-        epoch=1.5,
+        era=1.5,
         iat=int(NOW),
         exp=int(NOW) + 900,
         database_id=DATABASE_ID,
@@ -83,7 +83,7 @@ WRONG: list[tuple[str, Any]] = [
     *[(claim, value) for claim in ("iss", "aud") for value in ("", "other", "auth-api ", 1)],
     *[(claim, value) for claim in ("sub", "sid", "jti", "key_id", "scope") for value in (1, True)],
     *[(claim, value) for claim in ("iat", "exp") for value in ("1", "", True, 1.5, -1, 1e300)],
-    *[("epoch", value) for value in ("0", "")],
+    *[("era", value) for value in ("0", "")],
 ]
 
 

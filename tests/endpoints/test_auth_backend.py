@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import HTTPConnection
 
-from auth_backend import BearerBackend, Client, Stranger, extract_bearer
+from auth_backend import Anonymous, BearerBackend, Client, extract_bearer
 from authapi.credentials.claims import Claims
 from authapi.credentials.tokens import Tokens
 from authapi.errors import InvalidRequest, InvalidToken, Refusal, TemporarilyUnavailable
@@ -94,7 +94,7 @@ def test_whoever_is_refused_is_a_stranger_with_the_reason(
     request = connection(forge.token())
     credentials, user = asyncio.run(backend(clock, answer).authenticate(request))
     assert credentials.scopes == []
-    assert isinstance(user, Stranger)
+    assert isinstance(user, Anonymous)
     assert not user.is_authenticated
     assert (user.identity, user.display_name) == ("", "")
     assert isinstance(user.refusal, refusal)

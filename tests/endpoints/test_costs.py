@@ -25,7 +25,7 @@ COUNTED = {
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",
     ("signing_keys", "verify"): "signatures",
-    ("failed_logins", "conceal"): "concealments",
+    ("failed_logins", "pad_refusal"): "concealments",
 }
 
 Send = Callable[..., Awaitable[tuple[dict[str, Any], Counter[str]]]]

@@ -48,7 +48,7 @@ def test_the_tokens_say_what_the_rfcs_name(login: Any, registered: Registered) -
         "jti": access["jti"],
         "key_id": registered.key_id,
         "scope": "",
-        "epoch": 0,
+        "era": 0,
         "iat": int(NOW),
         "exp": int(NOW) + 900,
     }

@@ -78,7 +78,7 @@ def test_the_leeway_does_not_reopen_a_session(api: TestClient, login: Login, clo
 def test_a_session_keeps_its_identity(api: TestClient, login: Login) -> None:
     old = login()
     new = refresh(api, old["refresh_token"])
-    same = ("iss", "aud", "sub", "sid", "key_id", "scope", "epoch")
+    same = ("iss", "aud", "sub", "sid", "key_id", "scope", "era")
     for name in ("access_token", "refresh_token"):
         before, after = forge.claims_of(old[name]), forge.claims_of(new[name])
         assert [before[claim] for claim in same] == [after[claim] for claim in same]

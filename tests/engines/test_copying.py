@@ -119,7 +119,7 @@ def source_url(settings: Settings, register: Register) -> str:
                 (client_keys, "last_used_at"),
             ):
                 await database.fetch_all(table.update().values({column: 123}))
-            await endings.tell_change(database, NOW)
+            await endings.mark_registry_changed(database, NOW)
             ended = [
                 {
                     "jti": f"{'aAzZ_-'[number % 6]}{number}",  # the engines order these differently

@@ -15,7 +15,7 @@ from app import create_app
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
-from authapi.rules.client_key_uses import KeyUses
+from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.server.background import repeat
 from authapi.store import client_keys as key_registry
 from settings import Settings
@@ -92,7 +92,7 @@ def test_it_is_written_once_a_minute(settings: Settings) -> None:
                 if coroutine.cr_code is repeat.__code__
             }
 
-    assert asyncio.run(run())["KeyUses.write"] == 60
+    assert asyncio.run(run())["ClientKeyUses.write"] == 60
 
 
 def test_many_keys_of_many_workers_add_up(
@@ -101,7 +101,7 @@ def test_many_keys_of_many_workers_add_up(
     others = [register(f"client-{number}").key_id for number in range(9)]
 
     async def action(database: Database) -> None:
-        workers = [KeyUses(database) for _ in range(3)]
+        workers = [ClientKeyUses(database) for _ in range(3)]
         for number, worker in enumerate(workers):
             for key_id in (registered.key_id, *others):
                 worker.note(key_id, AT + number)
@@ -117,7 +117,7 @@ def test_many_keys_of_many_workers_add_up(
 
 def test_the_last_use_never_goes_back(settings: Settings, registered: Registered) -> None:
     async def action(database: Database) -> None:
-        ahead, behind = KeyUses(database), KeyUses(database)
+        ahead, behind = ClientKeyUses(database), ClientKeyUses(database)
         for worker, at in ((ahead, AT), (behind, AT - 5), (ahead, AT - 1)):
             worker.note(registered.key_id, at)
             await worker.write()
@@ -136,7 +136,7 @@ def test_what_could_not_be_written_is_kept(
     key_ids = [registered.key_id, *others]
 
     async def action(database: Database) -> None:
-        key_uses = KeyUses(database)
+        key_uses = ClientKeyUses(database)
         for key_id in key_ids:
             key_uses.note(key_id, AT)
         await database.fetch_all("ALTER TABLE client_keys RENAME TO elsewhere")
@@ -170,10 +170,10 @@ class Gate(Database):
         return rows
 
 
-def at_the_gate(settings: Settings, test: Callable[[Gate, KeyUses], Any]) -> None:
+def at_the_gate(settings: Settings, test: Callable[[Gate, ClientKeyUses], Any]) -> None:
     async def run() -> None:
         async with Gate(settings.database_url) as gate:
-            await test(gate, KeyUses(gate))
+            await test(gate, ClientKeyUses(gate))
 
     asyncio.run(run())
 
@@ -181,7 +181,7 @@ def at_the_gate(settings: Settings, test: Callable[[Gate, KeyUses], Any]) -> Non
 def test_what_is_under_way_when_the_service_stops_is_awaited_and_counted_once(
     settings: Settings, registered: Registered
 ) -> None:
-    async def test(gate: Gate, key_uses: KeyUses) -> None:
+    async def test(gate: Gate, key_uses: ClientKeyUses) -> None:
         key_uses.note(registered.key_id, AT)
         task = asyncio.create_task(key_uses.write())
         await gate.has_begun.wait()
@@ -201,7 +201,7 @@ def test_what_is_under_way_when_the_service_stops_is_awaited_and_counted_once(
 def test_what_comes_while_a_write_fails_is_kept_too(
     settings: Settings, registered: Registered
 ) -> None:
-    async def test(gate: Gate, key_uses: KeyUses) -> None:
+    async def test(gate: Gate, key_uses: ClientKeyUses) -> None:
         key_uses.note(registered.key_id, AT + 1)
         gate.is_broken = True
         task = asyncio.create_task(key_uses.write())
@@ -219,7 +219,7 @@ def test_what_comes_while_a_write_fails_is_kept_too(
 
 def test_a_key_that_was_deleted_is_no_fault(settings: Settings) -> None:
     async def action(database: Database) -> None:
-        key_uses = KeyUses(database)
+        key_uses = ClientKeyUses(database)
         key_uses.note("deleted", AT)
         await key_uses.write()
         assert await database.fetch_val("SELECT count(*) FROM client_keys") == 0

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
-from authapi.rules.failed_logins import REFUSAL_SECONDS, conceal
+from authapi.rules.failed_logins import REFUSAL_SECONDS, pad_refusal
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
@@ -97,7 +97,7 @@ def test_a_malformed_payload_is_no_guess(attempt: Attempt, registered: Registere
 def test_a_refusal_is_told_late_and_others_are_served_meanwhile() -> None:
     async def test() -> None:
         began = time.perf_counter()
-        refusal = asyncio.create_task(conceal(began))
+        refusal = asyncio.create_task(pad_refusal(began))
         turns = 0
         while not refusal.done():
             await asyncio.sleep(0)

@@ -130,7 +130,7 @@ def test_the_age_of_the_copy_counts_from_when_its_poll_began(
     ],
 )
 @pytest.mark.parametrize("source", ["load", "poll", "own write", "database"])
-def test_a_row_ends_a_token_by_its_ids_or_its_epoch(
+def test_a_row_ends_a_token_by_its_ids_or_its_era(
     run: Callable[[Action], None],
     database_file: Path,
     steady: Clock,
@@ -141,7 +141,7 @@ def test_a_row_ends_a_token_by_its_ids_or_its_epoch(
 ) -> None:
     async def action(database: Database, copy: Revocations) -> None:
         if source == "own write":
-            await copy.announce(ending(jti, revoked_at))
+            await copy.enforce(ending(jti, revoked_at))
         else:
             write(database_file, jti, revoked_at)
         if source == "load":
@@ -191,7 +191,7 @@ def test_a_row_is_forgotten_once_no_token_can_match_it(
         for seconds, jti in ((0, "first"), (5, "second"), (10, "first")):
             for each in (clock, steady):
                 each.now = NOW + seconds
-            await copy.announce(ending(jti, clock.now))
+            await copy.enforce(ending(jti, clock.now))
         for seconds, left in ((KEEP + 4, 2), (KEEP + 5, 1), (KEEP + 9, 1), (KEEP + 10, 0)):
             for each in (clock, steady):
                 each.now = NOW + seconds
@@ -201,11 +201,11 @@ def test_a_row_is_forgotten_once_no_token_can_match_it(
     run(action)
 
 
-def test_a_poll_does_not_bring_back_an_earlier_epoch(
+def test_a_poll_does_not_bring_back_an_earlier_era(
     run: Callable[[Action], None], database_file: Path
 ) -> None:
     async def action(database: Database, copy: Revocations) -> None:
-        await copy.announce(ending("client", NOW))
+        await copy.enforce(ending("client", NOW))
         write(database_file, "client", NOW - 6)
         await copy.read()
         assert await copy.is_ended(CLAIMS)
@@ -219,7 +219,7 @@ def test_a_log_out_waits_for_the_copies_of_others(settings: Settings) -> None:
         for is_shared, max_age in ((False, 60), (True, 0.05)):
             copy = copy_of(database, Clock(), Clock(), max_age, is_shared)
             began = asyncio.get_running_loop().time()
-            await copy.announce(ending("session", NOW))
+            await copy.enforce(ending("session", NOW))
             took = asyncio.get_running_loop().time() - began
             assert took >= 0.05 if is_shared else took < 30
 

@@ -24,7 +24,7 @@ STATEMENTS = {
     for name, statement in vars(module).items()
     if name.isupper() and isinstance(statement, ClauseElement)
 }
-TABLES = "|".join([*metadata.tables, "ended", "epochs", "successors"])
+TABLES = "|".join([*metadata.tables, "ended", "eras", "successors"])
 LISTS_ALL = {"LIST_CLIENTS", "PING"}  # for the operator, and one row of any
 ASKS_NOTHING = {"ADD_CLIENT", "ADD_KEY", "CHANGE_IDENTITY", "REMEMBER_PURGE", "RAISE_ISSUED_UNTIL"}
 

@@ -85,13 +85,13 @@ def test_what_differs_is_counted_apart(trail: Trail, clock: Clock) -> None:
     refuse(refusals, 3, address="192.0.2.2")
     refuse(refusals, 4, key_id="a")
     refuse(refusals, 5)
-    asyncio.run(refusals.tell())
+    asyncio.run(refusals.flush())
     assert trail() == [
         COUNTED | {"count": 7},
         COUNTED | {"address": "192.0.2.2", "count": 3},
         COUNTED | {"key_id": "a", "count": 4},
     ]
-    asyncio.run(refusals.tell())
+    asyncio.run(refusals.flush())
     assert trail() == []
 
 
@@ -102,7 +102,7 @@ def test_however_many_addresses_there_are_the_lines_are_few(trail: Trail, clock:
     for number in range(MAX_ALIKE + 20):
         refuse(refusals, address=f"192.0.2.{number}")
     refuse(refusals, address="192.0.2.0")
-    asyncio.run(refusals.tell())
+    asyncio.run(refusals.flush())
     first, *others, last = trail()
     assert first == COUNTED | {"address": "192.0.2.0", "count": 2}
     assert len(others) == MAX_ALIKE - 1
@@ -115,7 +115,7 @@ def test_however_many_kinds_there_are_the_lines_are_few(trail: Trail, clock: Clo
     trail()
     for number in range(3 * MAX_ALIKE):
         refuse(refusals, key_id=f"{number}")
-    asyncio.run(refusals.tell())
+    asyncio.run(refusals.flush())
     lines = trail()
     assert len(lines) == 2 * MAX_ALIKE + 1
     assert lines[0] == COUNTED | {"key_id": "0", "count": 1}
@@ -135,7 +135,7 @@ def test_no_stranger_hides_whose_token_was_misused(trail: Trail, clock: Clock) -
     refuse(refusals, LINES_A_SECOND, client="a")
     trail()
     refuse(refusals, client="a", session="b")
-    asyncio.run(refusals.tell())
+    asyncio.run(refusals.flush())
     assert trail()[-1] == COUNTED | {"client": "a", "session": "b", "count": 1}
 
 
