@@ -1,7 +1,8 @@
 """The settings: read from the environment and `.env` once, every fault reported together."""
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,8 @@ from dotenv import dotenv_values
 from limits import parse
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
-from marshmallow import (
-    EXCLUDE,
-    Schema,
-    ValidationError,
-    fields,
-    post_load,
-    validate,
-    validates_schema,
-)
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow.validate import Length, OneOf, Range
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 from authapi.credentials.signing_schedule import Schedule
@@ -33,39 +27,6 @@ SECRET_BYTES = 32
 
 class SettingsError(Exception):
     """The environment is at fault. The message lists every fault and repeats no value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the operator chose. Durations are in seconds."""
-
-    secret_key: str
-    secret_key_fallbacks: tuple[str, ...]
-    signing_keys_file: str
-    jwks_max_age_seconds: int
-    database_url: str
-    host: str
-    port: int
-    workers: int
-    access_token_seconds: int
-    refresh_token_seconds: int
-    refresh_grace_seconds: float
-    leeway_seconds: float
-    token_issuer: str
-    token_audience: str
-    login_failures_by_address: str
-    login_failures_together: str
-    logins_by_client: str
-    rate_limit_storage: str
-    trusted_proxies: str
-    revocation_poll_seconds: float
-    revocation_max_age_seconds: float
-    log_level: str
-
-    @property
-    def is_development(self) -> bool:
-        """With nothing to sign with it makes a secret, and a demo client (development.py)."""
-        return not self.secret_key and not self.signing_keys_file
 
 
 def _long_enough(secret: str) -> None:
@@ -120,45 +81,63 @@ class Secrets(fields.Field[tuple[str, ...]]):
         return secrets
 
 
-class SettingsSchema(Schema):
-    """One column of typed reads; a field's name in capitals is its name in the environment."""
+def _read(field: fields.Field[Any]) -> Any:
+    """A setting that is read as `field`."""
+    return dataclasses.field(metadata={"field": field})
 
+
+def _text(default: str, *checks: Callable[[str], object]) -> Any:
+    return _read(fields.String(load_default=default, validate=[*checks, _printable]))
+
+
+def _integer(default: int, least: int, most: int) -> Any:
+    return _read(fields.Integer(load_default=default, validate=Range(least, most)))
+
+
+def _seconds(default: float, least: float, most: float) -> Any:
+    return _read(fields.Float(load_default=default, validate=Range(least, most)))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose, under these names in capitals: each with its default, and then
+    what it may be. Durations are in seconds."""
+
+    secret_key: str = _text("", _long_enough)
+    secret_key_fallbacks: tuple[str, ...] = _read(Secrets(load_default=()))
+    signing_keys_file: str = _text("")
+    jwks_max_age_seconds: int = _integer(3600, 1, 86_400)
+    database_url: str = _text(EMBEDDED_DATABASE, _served_database)
+    host: str = _text("127.0.0.1", Length(max=253))
+    port: int = _integer(8000, 0, 65_535)
+    workers: int = _integer(1, 1, 64)
+    access_token_seconds: int = _integer(900, 1, MAX_ACCESS_SECONDS)
+    refresh_token_seconds: int = _integer(604_800, 1, MAX_SESSION_SECONDS)
+    refresh_grace_seconds: float = _seconds(10, 0, 300)
+    leeway_seconds: float = _seconds(10, 0, 300)
+    token_issuer: str = _text("auth-api")
+    token_audience: str = _text("auth-api")
+    login_failures_by_address: str = _text("30/minute", _rate)
+    login_failures_together: str = _text("3000/minute", _rate)
+    logins_by_client: str = _text("6000/minute", _rate)
+    rate_limit_storage: str = _text("memory://", _storage)
+    trusted_proxies: str = _text("")
+    revocation_poll_seconds: float = _seconds(0.1, 0.01, 60)
+    revocation_max_age_seconds: float = _seconds(0.5, 0, 60)
+    log_level: str = _text("info", OneOf(["debug", "info", "warning", "error"]))
+
+    @property
+    def is_development(self) -> bool:
+        """With nothing to sign with it makes a secret, and a demo client (development.py)."""
+        return not self.secret_key and not self.signing_keys_file
+
+
+class _Environment(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    secret_key = fields.String(load_default="", validate=_long_enough)
-    secret_key_fallbacks = Secrets(load_default=())
-    signing_keys_file = fields.String(load_default="")
-    jwks_max_age_seconds = fields.Integer(load_default=3600, validate=validate.Range(1, 86_400))
-    database_url = fields.String(load_default=EMBEDDED_DATABASE, validate=_served_database)
-    host = fields.String(load_default="127.0.0.1", validate=validate.Length(max=253))
-    port = fields.Integer(load_default=8000, validate=validate.Range(0, 65535))
-    workers = fields.Integer(load_default=1, validate=validate.Range(1, 64))
-    access_token_seconds = fields.Integer(
-        load_default=900, validate=validate.Range(1, MAX_ACCESS_SECONDS)
-    )
-    refresh_token_seconds = fields.Integer(
-        load_default=604_800, validate=validate.Range(1, MAX_SESSION_SECONDS)
-    )
-    refresh_grace_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
-    leeway_seconds = fields.Float(load_default=10, validate=validate.Range(0, 300))
-    token_issuer = fields.String(load_default="auth-api")
-    token_audience = fields.String(load_default="auth-api")
-    login_failures_by_address = fields.String(load_default="30/minute", validate=_rate)
-    login_failures_together = fields.String(load_default="3000/minute", validate=_rate)
-    logins_by_client = fields.String(load_default="6000/minute", validate=_rate)
-    rate_limit_storage = fields.String(load_default="memory://", validate=_storage)
-    trusted_proxies = fields.String(load_default="")
-    revocation_poll_seconds = fields.Float(load_default=0.1, validate=validate.Range(0.01, 60))
-    revocation_max_age_seconds = fields.Float(load_default=0.5, validate=validate.Range(0, 60))
-    log_level = fields.String(
-        load_default="info", validate=validate.OneOf(["debug", "info", "warning", "error"])
-    )
-
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         field_obj.data_key = field_name.upper()
-        if isinstance(field_obj, fields.String):
-            field_obj.validators.append(_printable)
 
     @validates_schema(skip_on_field_errors=False)
     def _needs_a_secret(self, data: dict[str, Any], **kwargs: object) -> None:
@@ -174,6 +153,11 @@ class SettingsSchema(Schema):
     @post_load
     def _freeze(self, data: dict[str, Any], **kwargs: object) -> Settings:
         return Settings(**data)
+
+
+SettingsSchema = _Environment.from_dict(
+    {setting.name: setting.metadata["field"] for setting in dataclasses.fields(Settings)}
+)
 
 
 def _read_file(path: Path) -> Mapping[str, str | None]:

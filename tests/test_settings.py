@@ -1,11 +1,11 @@
 """The environment is read once, and all of its faults are told together."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from settings import Settings, SettingsError, SettingsSchema, load_settings
+from settings import SettingsError, load_settings
 
 SECRET = "s" * 32
 DEFAULTS = {
@@ -79,10 +79,6 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "revocation_max_age_seconds": 2,
     }
     assert not settings.is_development
-
-
-def test_the_schema_and_the_settings_name_the_same() -> None:
-    assert list(SettingsSchema().fields) == [field.name for field in fields(Settings)]
 
 
 def test_an_empty_value_counts_as_unset() -> None:
