@@ -4,11 +4,7 @@ import sys
 
 import click
 
-from authapi.commands import client_keys as key_commands
-from authapi.commands import clients as client_commands
-from authapi.commands import database as database_commands
-from authapi.commands import revoking as key_revoking
-from authapi.commands import signing_keys as signing_key_commands
+from authapi.commands import client_keys, clients, database, revoking, signing_keys
 from authapi.telemetry import audit
 
 
@@ -20,24 +16,24 @@ def cli() -> None:
 
 
 for command in (
-    client_commands.create_client,
-    client_commands.list_clients,
-    client_commands.set_scopes,
-    client_commands.disable_client,
-    client_commands.enable_client,
-    key_commands.add_key,
-    key_commands.rotate_key,
-    key_revoking.revoke_key,
-    key_commands.list_keys,
-    signing_key_commands.new_signing_key,
-    signing_key_commands.list_signing_keys,
-    signing_key_commands.retire_signing_key,
-    database_commands.migrate,
-    database_commands.purge,
-    database_commands.copy_database,
-    database_commands.back_up,
-    database_commands.end_all_sessions,
-    database_commands.doctor,
+    clients.create_client,
+    clients.list_clients,
+    clients.set_scopes,
+    clients.disable_client,
+    clients.enable_client,
+    client_keys.add_key,
+    client_keys.rotate_key,
+    revoking.revoke_key,
+    client_keys.list_keys,
+    signing_keys.new_signing_key,
+    signing_keys.list_signing_keys,
+    signing_keys.retire_signing_key,
+    database.migrate,
+    database.purge,
+    database.copy_database,
+    database.back_up,
+    database.end_all_sessions,
+    database.doctor,
 ):
     cli.add_command(command)
 

@@ -7,10 +7,16 @@ from typing import Any
 import click
 from databases.interfaces import Record
 
-from authapi.commands.running import Failure, Report, find_client, reported, run, settled
+from authapi.commands.running import (
+    Failure,
+    Report,
+    client_named,
+    on_database,
+    settled,
+)
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
-from authapi.store import client_keys as key_registry
+from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
 
@@ -21,19 +27,15 @@ MAX_DAYS = 3650
 @click.command()
 @click.argument("client", metavar="CLIENT")
 @click.option("--expires", metavar="TIME", help="When it ends: 90d, 24h, 30m or 45s from now.")
-@reported
-def add_key(client: str, expires: str | None) -> Report:
+@on_database
+async def add_key(
+    database: Database, settings: Settings, client: str, expires: str | None
+) -> Report:
     """Give a client one more key, and print it: this once. CLIENT is a name or an id."""
     now = int(time.time())
     expires_at = None if expires is None else now + _seconds("--expires", expires)
-    key = new_client_key()
-
-    async def add(database: Database, settings: Settings) -> Record:
-        row = await find_client(database, client)
-        await key_registry.add_key(database, row["id"], key, now, expires_at)
-        return row
-
-    row = run(add)
+    row, key = await client_named(database, client), new_client_key()
+    await client_keys.add_key(database, row["id"], key, now, expires_at)
     audit.record("key_added", client=row["id"], key_id=key.id)
     end = "" if expires_at is None else f", which ends at {_moment(expires_at)},"
     return Report(
@@ -56,25 +58,19 @@ def add_key(client: str, expires: str | None) -> Report:
     show_default=True,
     help="How long the old keys go on: 24h, 30m or 45s, say.",
 )
-@reported
-def rotate_key(client: str, overlap: str) -> Report:
+@on_database
+async def rotate_key(database: Database, settings: Settings, client: str, overlap: str) -> Report:
     """Give a client a new key, and let its older ones end after an overlap.
 
     Prints the new key, this once, and when and how often the old ones were used.
     """
     now = int(time.time())
     until = now + _seconds("--overlap", overlap)
-    key = new_client_key()
-
-    async def rotate(database: Database, settings: Settings) -> tuple[Record, list[Record]]:
-        row = await find_client(database, client)
-        old_keys = await key_registry.rotate_keys(database, row["id"], key, now, until)
-        await settled(settings)
-        return row, old_keys
-
-    row, old_keys = run(rotate)
+    row, key = await client_named(database, client), new_client_key()
+    old_keys = await client_keys.rotate_keys(database, row["id"], key, now, until)
+    await settled(settings)
     audit.record("key_rotated", client=row["id"], key_id=key.id)
-    lines = [f"Old key {_line(old)}" for old in old_keys]
+    lines = [f"Old key {_key_line(old)}" for old in old_keys]
     return Report(
         {
             "user_id": row["id"],
@@ -88,18 +84,14 @@ def rotate_key(client: str, overlap: str) -> Report:
 
 @click.command()
 @click.argument("client", metavar="CLIENT")
-@reported
-def list_keys(client: str) -> Report:
+@on_database
+async def list_keys(database: Database, settings: Settings, client: str) -> Report:
     """List a client's keys, the oldest first; not the keys themselves, which nobody has."""
-
-    async def list_all(database: Database, settings: Settings) -> list[Record]:
-        row = await find_client(database, client)
-        return await key_registry.list_keys(database, row["id"])
-
-    keys = run(list_all)
+    row = await client_named(database, client)
+    keys = await client_keys.list_keys(database, row["id"])
     return Report(
         [_as_json(key) for key in keys],
-        "\n".join(map(_line, keys)) or "It has no key; see add-key.",
+        "\n".join(map(_key_line, keys)) or "It has no key; see add-key.",
     )
 
 
@@ -122,7 +114,7 @@ def _as_json(key: Record) -> dict[str, Any]:
     return {"key_id": key["id"]} | {name: key[name] for name in names}
 
 
-def _line(key: Record) -> str:
+def _key_line(key: Record) -> str:
     end = "no end"
     if key["revoked_at"] is not None:
         end = f"revoked at {_moment(key['revoked_at'])}"

@@ -8,17 +8,16 @@ from databases.interfaces import Record
 from authapi.commands.running import (
     Failure,
     Report,
+    client_named,
     confirm,
     confirmed,
-    find_client,
-    reported,
-    run,
+    on_database,
     settled,
 )
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database
-from authapi.store import clients as registry
+from authapi.store import clients
 from authapi.telemetry import audit
 from settings import Settings
 
@@ -26,19 +25,14 @@ from settings import Settings
 @click.command()
 @click.argument("name")
 @click.option("--scope", default="", help="What it may do: scopes with spaces between.")
-@reported
-def create_client(name: str, scope: str) -> Report:
+@on_database
+async def create_client(database: Database, settings: Settings, name: str, scope: str) -> Report:
     """Register a client, and print its key: this once, since only a digest is kept."""
     scopes = _scopes(scope)
     if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
-    client_id, key = new_client_id(), new_client_key()
-
-    async def create(database: Database, settings: Settings) -> bool:
-        now = int(time.time())
-        return await registry.create_client(database, client_id, name, key, now, scopes)
-
-    if not run(create):
+    client_id, key, now = new_client_id(), new_client_key(), int(time.time())
+    if not await clients.create_client(database, client_id, name, key, now, scopes):
         raise Failure(f"There is a client {name!r} already; choose another name.")
     audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
     return Report(
@@ -58,27 +52,23 @@ def _scopes(text: str) -> str:
 
 
 @click.command()
-@click.argument("client", metavar="NAME|ID")
+@click.argument("client", metavar="CLIENT")
 @click.argument("scope")
 @confirmed
-@reported
-def set_scopes(client: str, scope: str, yes: bool) -> Report:
+@on_database
+async def set_scopes(
+    database: Database, settings: Settings, client: str, scope: str, yes: bool
+) -> Report:
     """Set what a client may do; to take a scope away ends every session that it has."""
-    scopes = _scopes(scope)
-
-    async def change(database: Database, settings: Settings) -> tuple[Record, str]:
-        row = await find_client(database, client)
-        now = time.time()
-        was = await registry.set_scopes(database, row["id"], scopes, False, now)
-        if was is None:
-            confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
-            was = await registry.set_scopes(database, row["id"], scopes, True, now)
-        await settled(settings)
-        return row, was or ""
-
-    row, was = run(change)
-    takes_away = not is_within(was.split(), scopes)
+    scopes, now = _scopes(scope), time.time()
+    row = await client_named(database, client)
+    was = await clients.set_scopes(database, row["id"], scopes, False, now)
+    if was is None:
+        confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
+        was = await clients.set_scopes(database, row["id"], scopes, True, now) or ""
+    await settled(settings)
     audit.record("scopes_set", client=row["id"], name=row["name"], scopes=scopes)
+    takes_away = not is_within(was.split(), scopes)
     ended = "; its sessions are ended" if takes_away else ""
     return Report(
         {
@@ -93,22 +83,18 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
 
 
 @click.command()
-@reported
-def list_clients() -> Report:
+@on_database
+async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
-
-    async def list_all(database: Database, settings: Settings) -> list[Record]:
-        return await registry.list_clients(database)
-
-    clients = run(list_all)
+    rows = await clients.list_clients(database)
     names = ("name", "scopes", "created_at", "disabled_at")
     return Report(
-        [{"user_id": row["id"]} | {name: row[name] for name in names} for row in clients],
-        "\n".join(map(_line, clients)) or "There is no client; see create-client.",
+        [{"user_id": row["id"]} | {name: row[name] for name in names} for row in rows],
+        "\n".join(map(_client_line, rows)) or "There is no client; see create-client.",
     )
 
 
-def _line(client: Record) -> str:
+def _client_line(client: Record) -> str:
     created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
     disabled = "" if client["disabled_at"] is None else "  disabled"
     scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
@@ -116,37 +102,27 @@ def _line(client: Record) -> str:
 
 
 @click.command()
-@click.argument("client", metavar="NAME|ID")
+@click.argument("client", metavar="CLIENT")
 @confirmed
-@reported
-def disable_client(client: str, yes: bool) -> Report:
+@on_database
+async def disable_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
     """Let a client in no more, and end every session that it has."""
-
-    async def disable(database: Database, settings: Settings) -> Record:
-        row = await find_client(database, client)
-        confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
-        await registry.disable_client(database, row["id"], time.time())
-        await settled(settings)
-        return row
-
-    row = run(disable)
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
+    await clients.disable_client(database, row["id"], time.time())
+    await settled(settings)
     audit.record("client_disabled", client=row["id"])
     report = {"user_id": row["id"], "name": row["name"], "disabled": True}
     return Report(report, f"Disabled {row['name']!r}; its sessions are ended.")
 
 
 @click.command()
-@click.argument("client", metavar="NAME|ID")
-@reported
-def enable_client(client: str) -> Report:
+@click.argument("client", metavar="CLIENT")
+@on_database
+async def enable_client(database: Database, settings: Settings, client: str) -> Report:
     """Let a disabled client in again; it has to log in anew."""
-
-    async def enable(database: Database, settings: Settings) -> Record:
-        row = await find_client(database, client)
-        await registry.enable_client(database, row["id"], time.time())
-        return row
-
-    row = run(enable)
+    row = await client_named(database, client)
+    await clients.enable_client(database, row["id"], time.time())
     audit.record("client_enabled", client=row["id"])
     report = {"user_id": row["id"], "name": row["name"], "disabled": False}
     return Report(report, f"Enabled {row['name']!r}.")

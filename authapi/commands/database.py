@@ -14,10 +14,10 @@ from authapi.commands.running import (
     Report,
     confirm,
     confirmed,
+    on_database,
     reported,
-    run,
-    run_unprepared,
     settled,
+    with_settings,
 )
 from authapi.credentials.claims import new_database_id
 from authapi.engines import copying, schema, sqlite_files
@@ -32,14 +32,10 @@ from tables import SCHEMA_REVISION
 
 
 @click.command()
-@reported
-def migrate() -> Report:
+@with_settings
+def migrate(settings: Settings) -> Report:
     """Bring the database to the schema of this version; safe while others do the same."""
-
-    async def upgrade(database: Database, settings: Settings) -> None:
-        await schema.upgrade(database)
-
-    run_unprepared(upgrade)
+    asyncio.run(schema.upgrade(Database(settings.database_url)))
     return Report({"revision": SCHEMA_REVISION}, f"The schema is at revision {SCHEMA_REVISION}.")
 
 
@@ -51,24 +47,20 @@ async def demand_right_clock(database: Database, now: float) -> None:
 
 
 @click.command()
-@reported
-def purge() -> Report:
+@on_database
+async def purge(database: Database, settings: Settings) -> Report:
     """Delete the rows whose time is over; the server does it by itself while it runs."""
-
-    async def delete(database: Database, settings: Settings) -> int:
-        now = time.time()
-        await demand_right_clock(database, now)
-        return await purging.purge(database, now, settings.leeway_seconds)
-
-    deleted = run(delete)
+    now = time.time()
+    await demand_right_clock(database, now)
+    deleted = await purging.purge(database, now, settings.leeway_seconds)
     return Report({"deleted": deleted}, f"Deleted {deleted} rows.")
 
 
 @click.command()
 @click.argument("url")
 @confirmed
-@reported
-def copy_database(url: str, yes: bool) -> Report:
+@on_database
+async def copy_database(source: Database, settings: Settings, url: str, yes: bool) -> Report:
     """Copy all that there is to the empty database URL, made if need be, and compare it row by row.
 
     Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
@@ -76,16 +68,12 @@ def copy_database(url: str, yes: bool) -> Report:
     """
     if SettingsSchema(only=["database_url"]).validate({"DATABASE_URL": url}):
         raise Failure("URL must look like sqlite:///auth.db or postgresql://user@host/database.")
-
-    async def copy(source: Database, settings: Settings) -> dict[str, int]:
-        if not source.is_sqlite:
-            confirm("Are all its servers stopped? What they write meanwhile is not copied.", yes)
-        try:
-            return await copying.copy(source, Database(url))
-        except copying.CopyRefused as refusal:
-            raise Failure(str(refusal)) from None
-
-    counts = run(copy)
+    if not source.is_sqlite:
+        confirm("Are all its servers stopped? What they write meanwhile is not copied.", yes)
+    try:
+        counts = await copying.copy(source, Database(url))
+    except copying.CopyRefused as refusal:
+        raise Failure(str(refusal)) from None
     audit.record("database_copied")
     copied = ", ".join(f"{count} {table}" for table, count in counts.items())
     return Report({"copied": counts}, f"Copied, and compared row by row: {copied}.")
@@ -93,44 +81,36 @@ def copy_database(url: str, yes: bool) -> Report:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@reported
-def back_up(file: Path) -> Report:
+@on_database
+async def back_up(database: Database, settings: Settings, file: Path) -> Report:
     """Copy the SQLite database to FILE, which must not exist; safe while servers run.
 
     For PostgreSQL there is pg_dump.
     """
-
-    async def make(database: Database, settings: Settings) -> None:
-        if not database.is_sqlite:
-            raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
-        try:
-            sqlite_files.back_up(database.url.database, file, new_database_id())
-        except FileExistsError:
-            raise Failure(f"There is a file {file} already; choose another name.") from None
-        except sqlite_files.Damaged as damage:
-            raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
-
-    run(make)
+    if not database.is_sqlite:
+        raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
+    try:
+        sqlite_files.back_up(database.url.database, file, new_database_id())
+    except FileExistsError:
+        raise Failure(f"There is a file {file} already; choose another name.") from None
+    except sqlite_files.Damaged as damage:
+        raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
     audit.record("database_backed_up")
     return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
 
 
 @click.command()
 @confirmed
-@reported
-def end_all_sessions(yes: bool) -> Report:
+@on_database
+async def end_all_sessions(database: Database, settings: Settings, yes: bool) -> Report:
     """End every session of every client: no token that was ever issued opens anything.
 
     For an emergency, and after a restore by other means than `back-up`: there, what was ended
     since would live again.
     """
-
-    async def end(database: Database, settings: Settings) -> None:
-        confirm("End every session of every client?", yes)
-        await database_identity.change_identity(database, new_database_id(), int(time.time()))
-        await settled(settings)
-
-    run(end)
+    confirm("End every session of every client?", yes)
+    await database_identity.change_identity(database, new_database_id(), int(time.time()))
+    await settled(settings)
     audit.record("all_sessions_ended")
     return Report(
         {"ended": True},

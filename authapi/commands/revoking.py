@@ -9,62 +9,25 @@ from typing import cast
 import click
 from databases.interfaces import Record
 
-from authapi.commands.running import Failure, Report, confirm, confirmed, reported, run, settled
+from authapi.commands.running import Failure, Report, confirm, confirmed, on_database, settled
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Database
-from authapi.store import client_keys as key_registry
+from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
 
 CHUNK_BYTES = 1024 * 1024
 
 
-@click.command()
-@click.argument("key_id", required=False)
-@click.option("--stdin", "pasted", is_flag=True, help="Revoke each key of ours in what is read.")
-@confirmed
-@reported
-def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
-    """Let a key open nothing more, and end every session that it began.
+def _read_pasted(context: click.Context, option: click.Option, is_asked: bool) -> dict[str, str]:
+    """The keys on standard input, if `--stdin` is given, each by its digest.
 
-    With --stdin: each key of ours that stands in a log, a diff or any other bytes.
+    Read before the database is opened: in asyncio, Ctrl-C would wait for the end of what is pasted.
     """
-    if pasted == (key_id is not None):
+    if is_asked == (context.params["key_id"] is not None):
         raise Failure("Give the id of a key, or --stdin; see list-keys.")
-    found = _read_pasted() if key_id is None else {}
-
-    async def revoke(
-        database: Database, settings: Settings
-    ) -> tuple[list[Record], set[str], list[str]]:
-        if key_id is None:
-            keys, unknown = await _find_pasted(database, found)
-        else:
-            keys, unknown = [await _find_one(database, key_id)], []
-        if live := [key["id"] for key in keys if key["revoked_at"] is None]:
-            confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
-        ids = [key["id"] for key in keys]
-        revoked = await key_registry.revoke_keys(database, ids, time.time())
-        await settled(settings)
-        return keys, revoked, unknown
-
-    keys, revoked, unknown = run(revoke)
-    for key in keys:
-        if key["id"] in revoked:
-            audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
-    return _report_revoked([key["id"] for key in keys], revoked, unknown)
-
-
-async def _find_one(database: Database, key_id: str) -> Record:
-    # What has another shape is not repeated: it may be a whole key.
-    if not re.fullmatch("[0-9a-f]{16}", key_id):
-        raise Failure("The id of a key has 16 hexadecimal digits; a whole key is for --stdin.")
-    key = await key_registry.find_key(database, key_id)
-    if key is None:
-        raise Failure(f"There is no key {key_id}; see list-keys.")
-    return key
-
-
-def _read_pasted() -> dict[str, str]:
+    if not is_asked:
+        return {}
     stdin = cast(BufferedReader, sys.stdin.buffer)
     # What is there, however little, since at a terminal `read` would wait for a second end.
     found = find_keys(iter(lambda: stdin.read1(CHUNK_BYTES), b""))
@@ -73,12 +36,55 @@ def _read_pasted() -> dict[str, str]:
     return found
 
 
-async def _find_pasted(database: Database, found: dict[str, str]) -> tuple[list[Record], list[str]]:
+@click.command()
+@click.argument("key_id", required=False, is_eager=True)
+@click.option(
+    "--stdin",
+    "pasted",
+    is_flag=True,
+    callback=_read_pasted,
+    help="Revoke each key of ours in what is read.",
+)
+@confirmed
+@on_database
+async def revoke_key(
+    database: Database, settings: Settings, key_id: str | None, pasted: dict[str, str], yes: bool
+) -> Report:
+    """Let a key open nothing more, and end every session that it began.
+
+    With --stdin: each key of ours that stands in a log, a diff or any other bytes.
+    """
+    if key_id is None:
+        keys, unknown = await _keys_pasted(database, pasted)
+    else:
+        keys, unknown = [await _key_with_id(database, key_id)], []
+    if live := [key["id"] for key in keys if key["revoked_at"] is None]:
+        confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
+    ids = [key["id"] for key in keys]
+    revoked = await client_keys.revoke_keys(database, ids, time.time())
+    await settled(settings)
+    for key in keys:
+        if key["id"] in revoked:
+            audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
+    return _report_revoked(ids, revoked, unknown)
+
+
+async def _key_with_id(database: Database, key_id: str) -> Record:
+    # What has another shape is not repeated: it may be a whole key.
+    if not re.fullmatch("[0-9a-f]{16}", key_id):
+        raise Failure("The id of a key has 16 hexadecimal digits; a whole key is for --stdin.")
+    key = await client_keys.find_key(database, key_id)
+    if key is None:
+        raise Failure(f"There is no key {key_id}; see list-keys.")
+    return key
+
+
+async def _keys_pasted(database: Database, found: dict[str, str]) -> tuple[list[Record], list[str]]:
     """The keys that are ours, and the ids of the others."""
     # By the digest: whoever made up a key with the public id of another must not end that one.
     keys, unknown = [], []
     for digest, key_id in found.items():
-        key = await key_registry.find_digest(database, digest)
+        key = await client_keys.find_digest(database, digest)
         if key is None:
             unknown.append(key_id)
         else:

@@ -7,21 +7,20 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec
 
 import click
 from databases.interfaces import Record
 
+from authapi.credentials.signing_key_file import KeyFileError
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.rules.revocations import TIMER_SECONDS
-from authapi.store import clients as registry
+from authapi.store import clients
 from settings import Settings, SettingsError, load_settings
 
-T = TypeVar("T")
 P = ParamSpec("P")
-Action = Callable[[Database, Settings], Coroutine[None, None, T]]
 
 
 class Failure(click.ClickException):
@@ -53,6 +52,41 @@ def reported(command: Callable[P, Report]) -> Callable[..., None]:
     return printing
 
 
+def with_settings(command: Callable[Concatenate[Settings, P], Report]) -> Callable[..., None]:
+    """Run `command` with the settings, and print its report. What fails is one line."""
+
+    @reported
+    @wraps(command)
+    def run(*args: P.args, **options: P.kwargs) -> Report:
+        try:
+            return command(load_settings(), *args, **options)
+        except (SettingsError, schema.SchemaError, KeyFileError) as error:
+            raise Failure(str(error)) from None
+        except (TemporarilyUnavailable, *FAULTS) as fault:
+            raise Failure(explain(fault)) from None
+
+    return run
+
+
+def on_database(
+    command: Callable[Concatenate[Database, Settings, P], Coroutine[Any, Any, Report]],
+) -> Callable[..., None]:
+    """Like `with_settings`, for what asks the database: it is connected, and has our schema."""
+
+    async def ask(settings: Settings, /, *args: P.args, **options: P.kwargs) -> Report:
+        database = Database(settings.database_url)
+        await schema.prepare(database, create=settings.is_development)
+        async with database:
+            return await command(database, settings, *args, **options)
+
+    @with_settings
+    @wraps(command)
+    def run(settings: Settings, /, *args: P.args, **options: P.kwargs) -> Report:
+        return asyncio.run(ask(settings, *args, **options))
+
+    return run
+
+
 confirmed = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -78,30 +112,8 @@ def _agrees(question: str) -> bool:
         signal.signal(signal.SIGINT, handler)
 
 
-def run(action: Action[T]) -> T:
-    """Run `action` on the database that the settings name, once it is connected."""
-
-    async def on_database(database: Database, settings: Settings) -> T:
-        await schema.prepare(database, create=settings.is_development)
-        async with database:
-            return await action(database, settings)
-
-    return run_unprepared(on_database)
-
-
-def run_unprepared(action: Action[T]) -> T:
-    """Like `run`, with a database that is not connected and whose schema may be any."""
-    try:
-        settings = load_settings()
-        return asyncio.run(action(Database(settings.database_url), settings))
-    except (SettingsError, schema.SchemaError) as error:
-        raise Failure(str(error)) from None
-    except (TemporarilyUnavailable, *FAULTS) as fault:
-        raise Failure(explain(fault)) from None
-
-
-async def find_client(database: Database, name_or_id: str) -> Record:
-    client = await registry.find_named(database, name_or_id) if name_or_id.isprintable() else None
+async def client_named(database: Database, name_or_id: str) -> Record:
+    client = await clients.find_named(database, name_or_id) if name_or_id.isprintable() else None
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")
     return client

@@ -1,34 +1,30 @@
 """The operator's commands for the keys in SIGNING_KEYS_FILE."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from authapi.commands.running import Failure, Report, confirm, confirmed, reported
-from authapi.credentials import signing_key_file as key_file
+from authapi.commands.running import Failure, Report, confirm, confirmed, with_settings
+from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
-from authapi.credentials.signing_schedule import PICK_UP_SECONDS, Schedule
+from authapi.credentials.signing_schedule import PICK_UP_SECONDS
 from authapi.telemetry import audit
-from settings import Settings, SettingsError, load_settings, schedule_of
-
-Change = Callable[[list[SigningKey], Schedule, int], list[SigningKey]]
+from settings import Settings, schedule_of
 
 
 @click.command()
 @click.option("--alg", type=click.Choice(ALGORITHMS), default="ES256", show_default=True)
 @click.option("--now", "at_once", is_flag=True, help="It signs at once: for an emergency.")
-@reported
-def new_signing_key(alg: str, at_once: bool) -> Report:
+@with_settings
+def new_signing_key(settings: Settings, alg: str, at_once: bool) -> Report:
     """Add a key, which signs after it was published for long enough; the first signs at once."""
     new = from_jwk(new_jwk(alg))
-
-    def add(keys: list[SigningKey], schedule: Schedule, now: int) -> list[SigningKey]:
-        return schedule.add(keys, new, now, at_once)
-
-    keys = _change(add)
-    new = next(key for key in keys if key.kid == new.kid)
+    with _changing(_path(settings)) as keys:
+        keys[:] = schedule_of(settings).add(keys, new, int(time.time()), at_once)
+    (new,) = [key for key in keys if key.kid == new.kid]
     audit.record("signing_key_made", kid=new.kid)
     return Report(
         _shown(new),
@@ -43,71 +39,62 @@ they ask for the set again."""
 
 
 @click.command()
-@reported
-def list_signing_keys() -> Report:
+@with_settings
+def list_signing_keys(settings: Settings) -> Report:
     """List the keys of the file with their states and dates."""
-    keys = _run(lambda settings: key_file.read(settings.signing_keys_file))
-    return Report([_shown(key) for key in keys], "\n".join(map(_line, keys)))
+    keys = signing_key_file.read(_path(settings))
+    return Report([_shown(key) for key in keys], "\n".join(map(_signing_key_line, keys)))
 
 
 # A kid is base64url, and may begin with a dash.
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("kid")
 @confirmed
-@reported
-def retire_signing_key(kid: str, yes: bool) -> Report:
+@with_settings
+def retire_signing_key(settings: Settings, kid: str, yes: bool) -> Report:
     """Take a key out of the file: every token that it signed is dead."""
-
-    def remove(keys: list[SigningKey], schedule: Schedule, now: int) -> list[SigningKey]:
+    with _changing(_path(settings)) as keys:
+        now = int(time.time())
         states = {key.kid: key.state(now) for key in keys}
         if kid not in states:
             raise Failure(f"There is no key {kid!r}; see list-signing-keys.")
         if states[kid] == "signing":
             raise Failure(f"{kid} is the key that signs; run `new-signing-key --now` first.")
         confirm(f"Retire {kid}, and refuse every token that it signed?", yes)
-        return schedule.remove(keys, kid, now)
-
-    _change(remove)
+        keys[:] = schedule_of(settings).remove(keys, kid, now)
     audit.record("signing_key_retired", kid=kid)
     return Report({"kid": kid, "state": "retired"}, f"Retired {kid}; what it signed is refused.")
 
 
-def _change(change: Change) -> list[SigningKey]:
-    """Change the file, and wait until every worker has read it: what is said next is true."""
-
-    def write(settings: Settings) -> list[SigningKey]:
-        path = settings.signing_keys_file
-        schedule = schedule_of(settings)
-        with key_file.alone(path):
-            is_new = not Path(path).exists()
-            keys = change([] if is_new else key_file.read(path), schedule, int(time.time()))
-            key_file.write(path, keys)
-        if not is_new:
-            time.sleep(PICK_UP_SECONDS)
-        return keys
-
-    return _run(write)
+def _path(settings: Settings) -> str:
+    if not settings.signing_keys_file:
+        raise Failure("Set SIGNING_KEYS_FILE to where the keys are, or shall be: there is none.")
+    return settings.signing_keys_file
 
 
-def _run(action: Callable[[Settings], list[SigningKey]]) -> list[SigningKey]:
+@contextmanager
+def _changing(path: str) -> Iterator[list[SigningKey]]:
+    """The keys of the file, which nobody else changes meanwhile. The list is written at the end.
+
+    Then it waits until every worker has read the file, so that what is said next is true.
+    """
     try:
-        settings = load_settings()
-        if not settings.signing_keys_file:
-            raise Failure(
-                "Set SIGNING_KEYS_FILE to where the keys are, or shall be: there is none."
-            )
-        return action(settings)
-    except (SettingsError, key_file.KeyFileError) as error:
-        raise Failure(str(error)) from None
+        with signing_key_file.alone(path):
+            is_new = not Path(path).exists()
+            keys = [] if is_new else signing_key_file.read(path)
+            yield keys
+            signing_key_file.write(path, keys)
     except OSError as fault:
         raise Failure(f"The file of signing keys cannot be written: {fault}") from None
+    if not is_new:
+        time.sleep(PICK_UP_SECONDS)
 
 
 def _shown(key: SigningKey) -> dict[str, object]:
     return {"kid": key.kid, "alg": key.alg, "state": key.state(time.time()), **key.dates()}
 
 
-def _line(key: SigningKey) -> str:
+def _signing_key_line(key: SigningKey) -> str:
     dates = "  ".join(f"{name} {_time(date)}" for name, date in key.dates().items())
     return f"{key.kid}  {key.alg:7}  {key.state(time.time()):12}  {dates}"
 

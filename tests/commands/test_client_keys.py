@@ -18,7 +18,7 @@ from authapi.commands.client_keys import MAX_DAYS
 from authapi.commands.revoking import CHUNK_BYTES
 from authapi.credentials.client_keys import digest_of, is_well_formed, new_client_key
 from authapi.engines.database import Database
-from authapi.store import client_keys as key_registry
+from authapi.store import client_keys
 from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
@@ -194,7 +194,7 @@ def test_a_rotation_spares_what_ends_earlier_and_tells_of_what_is_open(
 def test_a_rotation_tells_people_when_and_how_often_the_old_key_was_used(
     manage: Manage, settings: Settings, registered: Registered
 ) -> None:
-    on(settings, lambda database: key_registry.add_uses(database, registered.key_id, 7, 86_400))
+    on(settings, lambda database: client_keys.add_uses(database, registered.key_id, 7, 86_400))
     old, told, key = manage("rotate-key", "reporting").stdout.splitlines()
     assert old.startswith(f"Old key {registered.key_id}  since ")
     assert old.endswith(" UTC, used 7 times, last at 1970-01-02 00:00:00 UTC")
@@ -215,7 +215,7 @@ def test_of_two_rotations_at_once_the_second_ends_the_key_of_the_first(
 
     async def action(database: Database) -> list[list[str]]:
         told = await asyncio.gather(
-            *(key_registry.rotate_keys(database, registered.id, key, 100, 200) for key in keys)
+            *(client_keys.rotate_keys(database, registered.id, key, 100, 200) for key in keys)
         )
         return [[row["id"] for row in old] for old in told]
 
@@ -521,7 +521,7 @@ def test_a_command_that_fails_in_the_middle_changes_nothing(
 
     async def action(database: Database) -> None:
         with pytest.raises(RuntimeError):
-            await key_registry.revoke_keys(database, ids(), 1)
+            await client_keys.revoke_keys(database, ids(), 1)
 
     on(settings, action)
     assert everything(settings) == before

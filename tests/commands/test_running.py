@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from authapi.commands.database import demand_right_clock
 from authapi.commands.running import Failure
-from authapi.credentials import signing_key_file as key_file
+from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import Schedule
 from authapi.engines.database import Database
@@ -87,7 +87,7 @@ def kid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for _ in range(2):
         new = from_jwk(new_jwk("ES256"))
         keys = Schedule(60, 600, 10).add(keys, new, int(time.time()), at_once=False)
-    key_file.write(str(tmp_path / "keys.json"), keys)
+    signing_key_file.write(str(tmp_path / "keys.json"), keys)
     return keys[-1].kid
 
 

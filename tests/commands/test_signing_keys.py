@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from authapi.credentials import signing_key_file as key_file
+from authapi.credentials import signing_key_file
 from authapi.credentials.signing_key_file import read
 from authapi.credentials.signing_keys import ALGORITHMS
 from manage import cli
@@ -208,7 +208,7 @@ def test_another_alg_is_refused(manage: Manage, path: Path) -> None:
 def test_a_command_waits_for_another_that_changes_the_file(path: Path) -> None:
     command = [sys.executable, str(ROOT / "manage.py"), "new-signing-key"]
     environ = clean_environ() | {"SECRET_KEY": SECRET, "SIGNING_KEYS_FILE": str(path)}
-    with key_file.alone(str(path)):
+    with signing_key_file.alone(str(path)):
         process = subprocess.Popen(command, cwd=path.parent, env=environ)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(3)
