@@ -1,6 +1,5 @@
 """The operator's commands for client keys."""
 
-import re
 import time
 from typing import Any
 
@@ -8,32 +7,29 @@ import click
 from databases.interfaces import Record
 
 from authapi.commands.running import (
-    Failure,
     Report,
     client_named,
     on_database,
     settled,
 )
+from authapi.commands.terminal import Duration
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-MAX_DAYS = 3650
-
 
 @click.command()
 @click.argument("client", metavar="CLIENT")
-@click.option("--expires", metavar="TIME", help="When it ends: 90d, 24h, 30m or 45s from now.")
+@click.option("--expires", type=Duration(), help="When it ends: 90d, 24h, 30m or 45s from now.")
 @on_database
 async def add_key(
-    database: Database, settings: Settings, client: str, expires: str | None
+    database: Database, settings: Settings, client: str, expires: int | None
 ) -> Report:
     """Give a client one more key, and print it: this once. CLIENT is a name or an id."""
     now = int(time.time())
-    expires_at = None if expires is None else now + _seconds("--expires", expires)
+    expires_at = None if expires is None else now + expires
     row, key = await client_named(database, client), new_client_key()
     await client_keys.add_key(database, row["id"], key, now, expires_at)
     audit.record("key_added", client=row["id"], key_id=key.id)
@@ -53,21 +49,20 @@ async def add_key(
 @click.argument("client", metavar="CLIENT")
 @click.option(
     "--overlap",
-    metavar="TIME",
+    type=Duration(),
     default="24h",
     show_default=True,
     help="How long the old keys go on: 24h, 30m or 45s, say.",
 )
 @on_database
-async def rotate_key(database: Database, settings: Settings, client: str, overlap: str) -> Report:
+async def rotate_key(database: Database, settings: Settings, client: str, overlap: int) -> Report:
     """Give a client a new key, and let its older ones end after an overlap.
 
     Prints the new key, this once, and when and how often the old ones were used.
     """
     now = int(time.time())
-    until = now + _seconds("--overlap", overlap)
     row, key = await client_named(database, client), new_client_key()
-    old_keys = await client_keys.rotate_keys(database, row["id"], key, now, until)
+    old_keys = await client_keys.rotate_keys(database, row["id"], key, now, now + overlap)
     await settled(settings)
     audit.record("key_rotated", client=row["id"], key_id=key.id)
     lines = [f"Old key {_key_line(old)}" for old in old_keys]
@@ -93,16 +88,6 @@ async def list_keys(database: Database, settings: Settings, client: str) -> Repo
         [_as_json(key) for key in keys],
         "\n".join(map(_key_line, keys)) or "It has no key; see add-key.",
     )
-
-
-def _seconds(option: str, text: str) -> int:
-    match = re.fullmatch("([0-9]{1,9})([smhd])", text)
-    seconds = int(match[1]) * SECONDS[match[2]] if match else 0
-    if not 1 <= seconds <= MAX_DAYS * SECONDS["d"]:
-        raise Failure(
-            f"{option} takes a time from 1s to {MAX_DAYS}d: a number and s, m, h or d, like 90d."
-        )
-    return seconds
 
 
 def _moment(epoch_seconds: int) -> str:

@@ -1,0 +1,28 @@
+"""What an operator types at a terminal: durations."""
+
+import re
+from typing import Any
+
+import click
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MAX_DAYS = 3650
+
+
+class Duration(click.ParamType[int]):
+    """A number and its unit, like 90d; read as seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        match = re.fullmatch("([0-9]{1,9})([smhd])", value)
+        seconds = int(match[1]) * SECONDS[match[2]] if match else 0
+        if not 1 <= seconds <= MAX_DAYS * SECONDS["d"]:
+            self.fail(
+                f"A time from 1s to {MAX_DAYS}d is a number and s, m, h or d, like 90d.",
+                param,
+                context,
+            )
+        return seconds
