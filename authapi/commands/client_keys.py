@@ -12,7 +12,7 @@ from authapi.commands.running import (
     on_database,
     settled,
 )
-from authapi.commands.terminal import Duration
+from authapi.commands.terminal import Duration, moment
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.store import client_keys
@@ -33,7 +33,7 @@ async def add_key(
     row, key = await client_named(database, client), new_client_key()
     await client_keys.add_key(database, row["id"], key, now, expires_at)
     audit.record("key_added", client=row["id"], key_id=key.id)
-    end = "" if expires_at is None else f", which ends at {_moment(expires_at)},"
+    end = "" if expires_at is None else f", which ends at {moment(expires_at)},"
     return Report(
         {
             "user_id": row["id"],
@@ -90,10 +90,6 @@ async def list_keys(database: Database, settings: Settings, client: str) -> Repo
     )
 
 
-def _moment(epoch_seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch_seconds))
-
-
 def _as_json(key: Record) -> dict[str, Any]:
     names = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
     return {"key_id": key["id"]} | {name: key[name] for name in names}
@@ -102,11 +98,11 @@ def _as_json(key: Record) -> dict[str, Any]:
 def _key_line(key: Record) -> str:
     end = "no end"
     if key["revoked_at"] is not None:
-        end = f"revoked at {_moment(key['revoked_at'])}"
+        end = f"revoked at {moment(key['revoked_at'])}"
     elif key["expires_at"] is not None:
         verb = "ends" if key["expires_at"] > time.time() else "ended"
-        end = f"{verb} at {_moment(key['expires_at'])}"
+        end = f"{verb} at {moment(key['expires_at'])}"
     used = "never used"
     if key["last_used_at"] is not None:
-        used = f"used {key['uses']} times, last at {_moment(key['last_used_at'])}"
-    return f"{key['id']}  since {_moment(key['created_at'])}, {end}, {used}"
+        used = f"used {key['uses']} times, last at {moment(key['last_used_at'])}"
+    return f"{key['id']}  since {moment(key['created_at'])}, {end}, {used}"

@@ -14,6 +14,7 @@ from authapi.commands.running import (
     on_database,
     settled,
 )
+from authapi.commands.terminal import moment
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database
@@ -95,10 +96,9 @@ async def list_clients(database: Database, settings: Settings) -> Report:
 
 
 def _client_line(client: Record) -> str:
-    created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
     disabled = "" if client["disabled_at"] is None else "  disabled"
     scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
-    return f"{client['id']}  {created}  {client['name']}{disabled}{scopes}"
+    return f"{client['id']}  {moment(client['created_at'])}  {client['name']}{disabled}{scopes}"
 
 
 @click.command()

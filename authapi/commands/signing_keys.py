@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from authapi.commands.running import Failure, Report, confirm, confirmed, with_settings
+from authapi.commands.terminal import moment
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
@@ -28,7 +29,7 @@ def new_signing_key(settings: Settings, alg: str, at_once: bool) -> Report:
     audit.record("signing_key_made", kid=new.kid)
     return Report(
         _shown(new),
-        f"Made {new.kid} ({alg}), which signs from {_time(new.signs_from)}."
+        f"Made {new.kid} ({alg}), which signs from {moment(new.signs_from)}."
         + (_WARNING if at_once else ""),
     )
 
@@ -95,9 +96,5 @@ def _shown(key: SigningKey) -> dict[str, object]:
 
 
 def _signing_key_line(key: SigningKey) -> str:
-    dates = "  ".join(f"{name} {_time(date)}" for name, date in key.dates().items())
+    dates = "  ".join(f"{name} {moment(date)}" for name, date in key.dates().items())
     return f"{key.kid}  {key.alg:7}  {key.state(time.time()):12}  {dates}"
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,6 +1,7 @@
-"""What an operator types at a terminal: durations."""
+"""What an operator types and reads at a terminal: durations and moments."""
 
 import re
+import time
 from typing import Any
 
 import click
@@ -26,3 +27,7 @@ class Duration(click.ParamType[int]):
                 context,
             )
         return seconds
+
+
+def moment(epoch_seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(epoch_seconds))

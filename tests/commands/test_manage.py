@@ -106,7 +106,7 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
     lines = manage("list-clients").stdout.splitlines()
     assert len(lines) == 2
     for line in lines:
-        match = re.fullmatch(r"(\w+)  20\d\d-\d\d-\d\d  (\w+)(  disabled)?", line)
+        match = re.fullmatch(r"(\w+)  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  (\w+)(  disabled)?", line)
         assert match is not None
         assert ids[match[2]] == match[1]
         assert bool(match[3]) == (match[2] == "archive")

@@ -90,7 +90,7 @@ def test_the_next_key_is_published_first(manage: Manage, path: Path) -> None:
     assert new["state"] == "prepublished"
     assert old["signs_until"] == new["signs_from"] == new["published_at"] + 2 * 3600 + 10 + 2
     assert old["retires_at"] == old["signs_until"] + WEEK + 10 + 2
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(new["signs_from"]))
+    when = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(new["signs_from"]))
     assert text == f"Made {new['kid']} (ES256), which signs from {when}.\n"
 
 
