@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from databases import DatabaseURL
 from dotenv import dotenv_values
 from limits import parse
 from limits.errors import ConfigurationError
@@ -17,10 +16,9 @@ from marshmallow.validate import Length, OneOf, Range
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 from authapi.credentials.signing_schedule import Schedule
+from authapi.engines import urls
 
 EMBEDDED_DATABASE = "sqlite:///auth.db"
-OPTIONS = {"host", "max_size", "min_size", "ssl"}
-"""What `databases` honours in a PostgreSQL URL; it drops anything else without a word."""
 SECRET_BYTES = 32
 """RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
 
@@ -56,19 +54,10 @@ def _storage(uri: str) -> None:
 
 
 def _served_database(url: str) -> None:
-    parts = DatabaseURL(url)
     try:
-        _ = parts.port  # whose fault would quote a password that is not percent-encoded
-        _ = [int(parts.options[name]) for name in ("max_size", "min_size") if name in parts.options]
-        is_file = parts.scheme == "sqlite" and parts.database not in ("", ":memory:")
-    except ValueError:
-        raise ValidationError("Is no URL.") from None
-    is_server = parts.scheme == "postgresql" and parts.database
-    if not ((is_file and not parts.options) or (is_server and parts.options.keys() <= OPTIONS)):
-        raise ValidationError(
-            "Must look like sqlite:///auth.db, or like postgresql://user:password@host/database, "
-            f"there with no other options than {', '.join(sorted(OPTIONS))}."
-        )
+        urls.read(url)
+    except urls.BadURL as fault:
+        raise ValidationError(str(fault)) from None
 
 
 class Secrets(fields.Field[tuple[str, ...]]):

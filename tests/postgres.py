@@ -4,9 +4,11 @@ import asyncio
 import os
 import shutil
 import signal
+import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -37,7 +39,15 @@ class Postgres:
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self.socket_folder = server.get_postmaster_info().socket_dir
+        socket_folder = server.get_postmaster_info().socket_dir
+        assert socket_folder is not None
+        self.socket_folder: Path = socket_folder
+
+    @property
+    def system_user(self) -> str | None:
+        """Who it runs as where the tests run as root."""
+        user: str | None = self._server.system_user
+        return user
 
     @property
     def pid(self) -> int:
@@ -189,3 +199,46 @@ def run_standby(primary: Postgres, through: Path) -> Iterator[Postgres]:
             yield Postgres(server)
         finally:
             server.stop()
+
+
+SSL_REQUEST = struct.pack(">ii", 8, 80877103)
+"""What a client that wants TLS sends first (Frontend/Backend Protocol, SSL Session Encryption)."""
+
+
+class TLSFront:
+    """Before a PostgreSQL whose build has no TLS: ends it on a port of localhost. As an async
+    context; counts who came with TLS and who without."""
+
+    def __init__(self, postgres: Postgres, certificate: Path) -> None:
+        self._socket = str(postgres.socket_folder / ".s.PGSQL.5432")
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificate / "server.crt", certificate / "server.key")
+        self.encrypted = self.plain = 0
+
+    async def __aenter__(self) -> "TLSFront":
+        self._server = await asyncio.start_server(self._serve, "localhost", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            first = await reader.readexactly(8)
+            if first == SSL_REQUEST:
+                writer.write(b"S")
+                await writer.start_tls(self._context)
+                self.encrypted, first = self.encrypted + 1, b""
+            else:
+                self.plain += 1
+            theirs, ours = await asyncio.open_unix_connection(self._socket)
+            ours.write(first)
+            await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with closing(writer):
+        while some := await reader.read(2**16):
+            writer.write(some)
+            await writer.drain()

@@ -14,14 +14,13 @@ from authapi import deadline
 from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import postgres as postgres_backend
 from authapi.engines import sqlite as sqlite_backend
+from authapi.engines import urls
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
 
 T = TypeVar("T")
 
-
-class Unfit(OSError):
-    """The database answers, and must not be served from."""
+Unfit = postgres_backend.Unfit
 
 
 FAULTS = (*sqlite_backend.FAULTS, *postgres_backend.FAULTS)
@@ -44,7 +43,8 @@ class Database(databases.Database):
     _backend: sqlite_backend.SQLiteBackend | postgres_backend.PostgresBackend
 
     def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(url, **options)
+        """Raises `BadURL`."""
+        super().__init__(urls.read(url), **options)
         self._is_reachable = True
 
     async def __aenter__(self) -> Self:

@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
 from authapi.engines.statements import Bound, Compiler
+from authapi.engines.urls import dsn
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What asyncpg raises when the database cannot be asked; a time-out is an `OSError`, and a server
@@ -23,6 +24,13 @@ STANDBY = (
     "The database is a standby, which may not know yet what was ended on its primary: "
     "DATABASE_URL must name the primary."
 )
+PROXIED = (
+    "Something between us and the PostgreSQL drops what each connection asks for, as pgbouncer"
+    " does with `ignore_startup_parameters`: DATABASE_URL must name the PostgreSQL itself."
+)
+LOCK_TIMEOUT = "3s"
+"""By then, who asked has given up. A server that waits for a lock does not notice that, and would
+keep a connection for each."""
 CONNECTION = {
     "timeout": TIMEOUT_SECONDS,
     "command_timeout": TIMEOUT_SECONDS,
@@ -30,36 +38,44 @@ CONNECTION = {
     "server_settings": {
         "application_name": "auth-api",
         "synchronous_commit": "on",  # what was answered survives a crash
-        # By then, who asked has given up. A server that waits for a lock does not notice that, and
-        # would keep a connection for each.
-        "lock_timeout": "3s",
+        "lock_timeout": LOCK_TIMEOUT,
     },
 }
+CHECK = f"SELECT 1 / CAST(current_setting('lock_timeout') = '{LOCK_TIMEOUT}' AS int)"
+FULL_SECONDS = 0.05
+"""How soon it is tried again, where the server gives out no more connections."""
 
 
-SSL = {"true": True, "false": False}
-"""As the library reads `?ssl=` for its pool."""
+class Unfit(OSError):
+    """The database answers, and must not be served from."""
 
 
 class PostgresBackend(LibraryBackend):
-    """A pool of 1 to 8 connections, unless the URL says `?min_size=` or `?max_size=`."""
+    """A pool of at most `pool_size` connections, and one that it keeps aside."""
 
-    def __init__(self, url: DatabaseURL, close_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, url: DatabaseURL, pool_size: int = 8, close_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         super().__init__(url)
+        self._pool_size = pool_size
         self._close_seconds = close_seconds
         self._kept: asyncpg.Connection | None = None
-        self.turns = asyncio.Semaphore()
+        self.turns = asyncio.Semaphore(pool_size)
         self.compiler = Compiler(self._dialect, _place)
 
-    def _get_connection_kwargs(self) -> dict[str, Any]:
-        pool = {"min_size": 1, "max_size": 8, "reset": _leave}
-        return CONNECTION | pool | super()._get_connection_kwargs()
-
     async def connect(self) -> None:
-        await super().connect()
+        """Raises what asyncpg does, and `Unfit`."""
+        self._pool = await asyncpg.create_pool(
+            dsn(self._database_url),
+            min_size=1,
+            max_size=self._pool_size,
+            init=_check_connection,
+            reset=_leave,
+            **CONNECTION,
+        )
         # The pool itself is not fair: a newcomer may take what one was woken for, who then waits
         # behind all others. Here whoever came first is served first.
-        self.turns = asyncio.Semaphore(self.pool.get_max_size())
+        self.turns = asyncio.Semaphore(self._pool_size)
 
     def connection(self) -> "PostgresConnection":
         return PostgresConnection(self, self._dialect)
@@ -82,7 +98,9 @@ class PostgresBackend(LibraryBackend):
         """One that is not of the pool, where each question may meet another connection."""
         if self._kept is None or self._kept.is_closed():
             options = CONNECTION | {"command_timeout": None}  # who asks has a limit
-            self._kept = await connect_alone(self._database_url, **options)
+            connection = await connect_alone(self._database_url, **options)
+            await _check_connection(connection)
+            self._kept = connection
         return self._kept
 
     async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
@@ -124,7 +142,13 @@ class PostgresConnection(LibraryConnection):
         self._pool = self._backend.pool
         await self._backend.turns.acquire()
         try:
-            self._connection = await self._pool.acquire()
+            while self._connection is None:
+                try:
+                    self._connection = await self._pool.acquire()
+                except asyncpg.TooManyConnectionsError:
+                    if self._pool.get_size() == 0:
+                        raise
+                    await asyncio.sleep(FULL_SECONDS)  # one of ours is free in a moment
         except BaseException:
             self._backend.turns.release()
             raise
@@ -150,17 +174,19 @@ def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
 
 async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:
     """One connection without a pool, on which a statement may take its time."""
-    ssl = url.options.get("ssl")
     options = {"timeout": TIMEOUT_SECONDS, "target_session_attrs": "primary"} | options
-    return await asyncpg.connect(
-        host=url.hostname,
-        port=url.port,
-        user=url.username,
-        password=url.password,
-        database=url.database,
-        ssl=SSL.get(str(ssl), ssl),
-        **options,
-    )
+    return await asyncpg.connect(dsn(url), **options)
+
+
+async def _check_connection(connection: asyncpg.Connection) -> None:
+    """Raises `Unfit` if what we asked for as we connected is not in force: a proxy that drops it
+    would drop `synchronous_commit`, too, and the connection may be another one at each question."""
+    try:
+        # By `execute`, which prepares nothing: that fails by itself where connections are shared.
+        await connection.execute(CHECK)
+    except asyncpg.DivisionByZeroError:
+        connection.terminate()
+        raise Unfit(PROXIED) from None
 
 
 async def _leave(connection: asyncpg.Connection) -> None:

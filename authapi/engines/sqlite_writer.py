@@ -15,6 +15,8 @@ PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = FULL",  # what was answered survives a power loss
     "PRAGMA foreign_keys = ON",
+    # A reader that stays lets the log grow; what is over this goes when it has left.
+    "PRAGMA journal_size_limit = 4194304",
 )
 
 T = TypeVar("T")

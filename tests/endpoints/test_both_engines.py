@@ -283,7 +283,7 @@ def test_a_connection_is_given_back_without_its_transaction(postgres: Postgres) 
     url = postgres.new_database()
 
     async def run() -> None:
-        database = Database(f"{url}&max_size=1")
+        database = Database(url, pool_size=1)
         async with database:
             async with database.connection() as connection:
                 await connection.execute("BEGIN")

@@ -27,7 +27,7 @@ def test_who_has_waited_for_the_longest_is_the_next(url: str) -> None:
     answered: list[int] = []
 
     async def act() -> None:
-        async with Database(f"{url}&max_size=1") as database:
+        async with Database(url, pool_size=1) as database:
 
             async def ask(number: int) -> None:
                 await store.ping(database)
@@ -73,7 +73,7 @@ def test_the_copy_stays_fresh_while_every_connection_is_waited_for(url: str, clo
 
 def test_questions_that_are_given_up_leave_no_turn_behind(url: str) -> None:
     async def act() -> None:
-        async with Database(f"{url}&max_size=3") as database:
+        async with Database(url, pool_size=3) as database:
             for _ in range(10):
                 tasks = [asyncio.create_task(store.ping(database)) for _ in range(RUSH)]
                 for number, task in enumerate(tasks):

@@ -31,7 +31,7 @@ MAY_IMPORT = {
         "telemetry": "errors",
         # the rooms
         "credentials": "errors telemetry",
-        "settings": "credentials",
+        "settings": "credentials engines",
         "web": "deadline errors telemetry",
         "engines": "deadline errors tables telemetry",
         "store": "credentials engines errors tables",

@@ -1,0 +1,103 @@
+"""What stands between us and a PostgreSQL is found out, and few connections are waited for."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authapi.engines.database import Database, explain
+from authapi.engines.postgres import PROXIED
+from authapi.store import sessions as store
+from tests.conftest import SECRET, make_database
+from tests.postgres import Postgres
+from tests.serving import end, free_port, run
+
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+START_SECONDS = 20
+
+
+def named(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def made(postgres: Postgres) -> str:
+    url = postgres.new_database()
+    asyncio.run(make_database(url))
+    return url
+
+
+@pytest.fixture
+def pooled(postgres: Postgres, made: str, tmp_path: Path) -> Iterator[str]:
+    """By way of a pgbouncer with the settings that everybody finds."""
+    if PGBOUNCER is None:
+        pytest.skip("pgbouncer is not installed")
+    port, configuration = free_port(), tmp_path / "pgbouncer.ini"
+    ignored = "extra_float_digits,lock_timeout,synchronous_commit"
+    lines = [
+        "[databases]",
+        f"{named(made)} = host={postgres.socket_folder} dbname={named(made)} user=postgres",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        f"listen_port = {port}",
+        "unix_socket_dir =",
+        "auth_type = any",
+        "pool_mode = transaction",
+        f"ignore_startup_parameters = {ignored}",
+    ]
+    configuration.write_text("\n".join(lines))
+    # As root it does not run.
+    user = [] if postgres.system_user is None else ["-u", postgres.system_user]
+    process = subprocess.Popen([PGBOUNCER, "-q", *user, str(configuration)])
+    try:
+        yield f"postgresql://postgres@127.0.0.1:{port}/{named(made)}"
+    finally:
+        end(process, seconds=10)
+
+
+def test_a_pooler_that_drops_what_we_ask_for_is_named_at_the_start(
+    pooled: str, tmp_path: Path
+) -> None:
+    """With it `synchronous_commit` may be off, and each question may meet another connection."""
+    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": pooled, "PORT": str(free_port())}
+    give_up = time.monotonic() + START_SECONDS
+    for command in (["app.py"], ["manage.py", "list-clients"]):
+        while "refused" in (ended := run(tmp_path, *command, **environ)).stderr:
+            assert time.monotonic() < give_up, ended.stderr
+        assert ended.returncode == 2
+        assert ended.stderr.removeprefix("Error: ") == f"The database cannot be asked: {PROXIED}\n"
+
+
+def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres) -> None:
+    """The server gives this role three: one is kept aside, so that two take turns."""
+    url = postgres.new_database()
+    asyncio.run(make_database(url))
+    role = f"few_{named(url)}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 3")
+    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}", named(url))
+
+    async def act() -> None:
+        async with Database(url.replace("postgres@", f"{role}@")) as database:
+            await database.kept_connection()
+            for _ in range(5):
+                await asyncio.gather(*(store.ping(database) for _ in range(40)))
+
+    asyncio.run(act())
+
+
+def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    role = f"none_{named(url)}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+
+    async def act() -> None:
+        async with Database(url.replace("postgres@", f"{role}@")):
+            raise AssertionError("it was let in")
+
+    with pytest.raises(Exception, match="too many connections") as raised:
+        asyncio.run(act())
+    assert "too many connections" in explain(raised.value)
