@@ -14,6 +14,7 @@ from limits.storage import storage_from_string
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
+from authapi.addresses import check_host, read_proxies
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 from authapi.credentials.signing_schedule import Schedule
 from authapi.engines import urls
@@ -60,6 +61,23 @@ def _served_database(url: str) -> None:
         raise ValidationError(str(fault)) from None
 
 
+def _host(host: str) -> None:
+    try:
+        check_host(host)
+    except ValueError as fault:
+        raise ValidationError(str(fault)) from None
+
+
+class Proxies(fields.Field[str]):
+    """Addresses and networks, comma-separated."""
+
+    def _deserialize(self, value: Any, *args: object, **kwargs: object) -> str:
+        try:
+            return read_proxies(str(value))
+        except ValueError as fault:
+            raise ValidationError(str(fault)) from None
+
+
 class Secrets(fields.Field[tuple[str, ...]]):
     """Comma-separated secrets."""
 
@@ -97,7 +115,7 @@ class Settings:
     signing_keys_file: str = _text("")
     jwks_max_age_seconds: int = _integer(3600, 1, 86_400)
     database_url: str = _text(EMBEDDED_DATABASE, _served_database)
-    host: str = _text("127.0.0.1", Length(max=253))
+    host: str = _text("127.0.0.1", Length(max=253), _host)
     port: int = _integer(8000, 0, 65_535)
     workers: int = _integer(1, 1, 64)
     access_token_seconds: int = _integer(900, 1, MAX_ACCESS_SECONDS)
@@ -110,7 +128,7 @@ class Settings:
     login_failures_together: str = _text("3000/minute", _rate)
     logins_by_client: str = _text("6000/minute", _rate)
     rate_limit_storage: str = _text("memory://", _storage)
-    trusted_proxies: str = _text("")
+    trusted_proxies: str = _read(Proxies(load_default=""))
     revocation_poll_seconds: float = _seconds(0.1, 0.01, 60)
     revocation_max_age_seconds: float = _seconds(0.5, 0, 60)
     log_level: str = _text("info", OneOf(["debug", "info", "warning", "error"]))

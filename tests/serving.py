@@ -35,6 +35,7 @@ class Served:
     process: subprocess.Popen[bytes]
     url: str
     console_file: Path
+    unix_socket: str | None = None
 
     @property
     def console(self) -> str:
@@ -50,11 +51,23 @@ class Served:
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up and self.process.poll() is None:
             try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
+                self._connect()
+                with self.client() as api:
+                    if api.get("/readyz").status_code == 200:
+                        return
+            except (httpx.TransportError, OSError):
                 time.sleep(0.05)
         raise AssertionError(f"the service did not start:\n{self.console}")
+
+    def _connect(self) -> None:
+        """By a Unix socket the client leaves one open where nobody listens."""
+        if self.unix_socket:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(self.unix_socket)
+
+    def client(self) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=self.unix_socket) if self.unix_socket else None
+        return httpx.Client(transport=transport, base_url=self.url)
 
     def wait_for_starts(self, count: int) -> None:
         """Until so many workers have told of their start, of whom some may be gone again."""
@@ -80,7 +93,9 @@ def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Ser
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
-            served = Served(process, f"http://127.0.0.1:{port}", console_file)
+            host = environ.get("HOST", "")
+            unix_socket = host.removeprefix("unix:") if host.startswith("unix:") else None
+            served = Served(process, f"http://127.0.0.1:{port}", console_file, unix_socket)
             served.wait_until_ready()
             # The first worker may be ready long before the last; and uvicorn takes 5 seconds to
             # notice the end of one that was still starting.

@@ -17,6 +17,7 @@ from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.server_lock import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
+from authapi.server.listening import CannotListen, listen, port_of
 from authapi.server.protocol import GuardedProtocol
 from authapi.telemetry.audit import configure_logging
 from settings import Settings, SettingsError, load_settings
@@ -26,10 +27,7 @@ STOP_SECONDS = 6
 
 
 def main() -> None:
-    """Serve until a signal. Exits with 2 if something is amiss, and says in a line what.
-
-    A port that cannot be had is told by uvicorn, which exits with a status of its own.
-    """
+    """Serve until a signal. Exits with 2 if something is amiss, and says in a line what."""
     try:
         settings = load_settings()
         development.with_secret(settings)
@@ -38,9 +36,15 @@ def main() -> None:
         configure_logging(settings.log_level, sys.stdout)
         config = configure_server(settings)
         # First, since a port in use must not cost a newcomer the key that is shown once.
-        listener = config.bind_socket()
-        asyncio.run(prepare(settings, listener.getsockname()[1]))
-    except (SettingsError, key_file.KeyFileError, schema.SchemaError, AlreadyServed) as error:
+        listener = listen(settings.host, settings.port)
+        asyncio.run(prepare(settings, port_of(listener)))
+    except (
+        SettingsError,
+        key_file.KeyFileError,
+        schema.SchemaError,
+        AlreadyServed,
+        CannotListen,
+    ) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except (TemporarilyUnavailable, *FAULTS) as fault:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from authapi.addresses import UNIX_PEER, plain
 from authapi.errors import (
     ContentTooLarge,
     HeadTooLarge,
@@ -58,6 +59,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client is None:
+            self.client = (UNIX_PEER, 0)
+        else:
+            self.client = (plain(self.client[0]), self.client[1])
         self._await_head(received=0)
         self._checked_at = self.loop.time()
         self._check = self.loop.call_later(self.check_seconds, self._check_waits)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authapi import deadline
+from authapi.addresses import plain
 from authapi.telemetry import audit
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -38,7 +39,9 @@ class OriginMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            address = scope["client"][0] if scope["client"] else ""
+            address, port = scope["client"] or ("", 0)
+            # Once more, since a proxy forwards an address as it came in there.
+            scope["client"] = (address := plain(address), port)
             deadline.begin()
             audit.begin(_request_id(scope), address)
         await self.app(scope, receive, send)

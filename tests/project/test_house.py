@@ -25,18 +25,19 @@ MAY_IMPORT = {
     for package, others in {
         # the ground
         "errors": "",
+        "addresses": "",
         "deadline": "",
         "clocks": "",
         "tables": "",
         "telemetry": "errors",
         # the rooms
         "credentials": "errors telemetry",
-        "settings": "credentials engines",
-        "web": "deadline errors telemetry",
+        "settings": "addresses credentials engines",
+        "web": "addresses deadline errors telemetry",
         "engines": "deadline errors tables telemetry",
         "store": "credentials engines errors tables",
         "rules": "clocks credentials engines errors store telemetry",
-        "server": "credentials engines errors settings store telemetry web",
+        "server": "addresses credentials engines errors settings store telemetry web",
         "commands": "credentials engines errors rules server settings store tables telemetry",
         # the doors
         "auth_backend": "credentials errors rules web",
