@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from authapi.credentials.signing_schedule import Schedule
 from authapi.engines import urls
 
 EMBEDDED_DATABASE = "sqlite:///auth.db"
+ALIKE = 0.8
+"""A name this near to a setting's is taken for a slip; others are other programs'."""
 SECRET_BYTES = 32
 """RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
 
@@ -32,6 +35,14 @@ def _long_enough(secret: str) -> None:
     if len(os.fsencode(secret)) < SECRET_BYTES:
         raise ValidationError(
             f"A secret needs {SECRET_BYTES} bytes or more; make one with `openssl rand -hex 32`."
+        )
+
+
+def _whole(secret: str) -> None:
+    """What SECRET_KEY_FALLBACKS would read as another secret, or as several, once it is there."""
+    if "," in secret or secret != secret.strip():
+        raise ValidationError(
+            "A secret has no comma, and no space at an end: it could never become a fallback."
         )
 
 
@@ -110,7 +121,7 @@ class Settings:
     """What the operator chose, under these names in capitals: each with its default, and then
     what it may be. Durations are in seconds."""
 
-    secret_key: str = _text("", _long_enough)
+    secret_key: str = _text("", _long_enough, _whole)
     secret_key_fallbacks: tuple[str, ...] = _read(Secrets(load_default=()))
     signing_keys_file: str = _text("")
     jwks_max_age_seconds: int = _integer(3600, 1, 86_400)
@@ -192,6 +203,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(faults)]
         raise SettingsError("The settings are at fault:\n" + "\n".join(lines)) from None
     return settings
+
+
+def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What `environ` sets that looks like a setting and is none, each with the nearest one."""
+    if environ is None:
+        environ = _set(_read_file(Path(".env"))) | _set(os.environ)
+    ours = [setting.name.upper() for setting in dataclasses.fields(Settings)]
+    nearest = {
+        name: get_close_matches(name.upper(), ours, n=1, cutoff=ALIKE)
+        for name in environ.keys() - set(ours)
+    }
+    return {name: found[0] for name, found in sorted(nearest.items()) if found}
 
 
 def schedule_of(settings: Settings) -> Schedule:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import SettingsError, load_settings
+from settings import SettingsError, load_settings, misspelt
 
 SECRET = "s" * 32
 DEFAULTS = {
@@ -197,3 +197,19 @@ def test_what_is_shared_needs_a_secret_of_the_operators(shared: dict[str, str]) 
         load_settings(shared)
     load_settings({"SECRET_KEY": SECRET} | shared)
     assert not load_settings({"SIGNING_KEYS_FILE": "keys.json"} | shared).is_development
+
+
+@pytest.mark.parametrize("secret", [f"{SECRET},more", f" {SECRET}", f"{SECRET}\t", f"{SECRET} "])
+def test_a_secret_that_could_never_become_a_fallback_is_a_fault(secret: str) -> None:
+    """Everybody would be logged out in silence, on the day that it is moved there."""
+    with pytest.raises(SettingsError, match="SECRET_KEY: ") as raised:
+        load_settings({"SECRET_KEY": secret})
+    assert SECRET not in str(raised.value)
+    spaced = SECRET.replace("-", " ")
+    assert load_settings({"SECRET_KEY": spaced}).secret_key == spaced
+    assert load_settings({"SECRET_KEY_FALLBACKS": spaced}).secret_key_fallbacks == (spaced,)
+
+
+def test_what_looks_like_a_setting_and_is_none_is_found_with_the_nearest() -> None:
+    environ = {"WORKRES": "4", "workers": "4", "SECRET_KEY": "x", "PATH": "/bin", "HOSTNAME": "a"}
+    assert misspelt(environ) == {"WORKRES": "WORKERS", "workers": "WORKERS"}

@@ -24,7 +24,7 @@ def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
     try:
         if not path.exists():
             _make_secret(path)
-        secret = path.read_text()
+        secret = path.read_text().rstrip("\r\n")  # which an editor adds, and is no part of it
     except (OSError, ValueError) as fault:
         raise SettingsError(f"The secret in {path} cannot be made or read: {fault}") from None
     if len(secret) < SECRET_BYTES:

@@ -1,6 +1,7 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -20,7 +21,9 @@ from authapi.server import development
 from authapi.server.listening import CannotListen, listen, port_of
 from authapi.server.protocol import GuardedProtocol
 from authapi.telemetry.audit import configure_logging
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, load_settings, misspelt
+
+logger = logging.getLogger("auth.settings")
 
 STOP_SECONDS = 6
 """How long a stop waits for the requests in flight."""
@@ -34,6 +37,7 @@ def main() -> None:
         if settings.signing_keys_file:
             key_file.read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
+        warn_of_slips()
         config = configure_server(settings)
         # First, since a port in use must not cost a newcomer the key that is shown once.
         listener = listen(settings.host, settings.port)
@@ -51,6 +55,12 @@ def main() -> None:
         print(explain(fault), file=sys.stderr)
         sys.exit(2)
     serve(config, listener)
+
+
+def warn_of_slips() -> None:
+    for name, nearest in misspelt().items():
+        details = {"name": name, "nearest": nearest}
+        logger.warning("setting_unknown", extra={"details": details})
 
 
 async def prepare(settings: Settings, port: int) -> None:

@@ -20,6 +20,13 @@ def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_the_newline_that_an_editor_adds_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    made = with_secret(load_settings({}), path).secret_key
+    path.write_text(f"{made}\n")
+    assert with_secret(load_settings({}), path).secret_key == made
+
+
 def test_no_two_secrets_are_alike(tmp_path: Path) -> None:
     one, other = (with_secret(load_settings({}), tmp_path / name) for name in "ab")
     assert one.secret_key != other.secret_key

@@ -106,3 +106,10 @@ def test_a_port_for_root_alone_and_whatever_else_is_amiss_are_said() -> None:
     faults = {errno.EACCES: "is for root alone", errno.EMFILE: "cannot be had: Too many"}
     for fault, said in faults.items():
         assert said in explain_fault(OSError(fault, "x"), "127.0.0.1", 80)
+
+
+def test_a_name_that_is_nearly_a_settings_is_told_at_the_start(folder: Path) -> None:
+    (folder / ".env").write_text("WORKRES=4\nEDITOR=vi\n")
+    with serve(folder, SECRET_KEY=SECRET) as served:
+        assert '"event":"setting_unknown","name":"WORKRES","nearest":"WORKERS"' in served.console
+        assert served.console.count("setting_unknown") == 1
