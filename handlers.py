@@ -4,13 +4,12 @@ import time
 from functools import partial
 from typing import TypedDict
 
-from databases.interfaces import Record
 from starlette.requests import Request
 
 from auth_backend import authenticated, extract_bearer
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import (
     InvalidClient,
     InvalidRequest,
@@ -98,7 +97,7 @@ async def secure_data(request: Request[State]) -> Answer:
 async def me(request: Request[State]) -> Answer:
     claims = request.user.claims
 
-    async def ask() -> Record:
+    async def ask() -> Row:
         client = await registry.find_client(request.state["database"], claims.sub)
         if client is None:
             raise InvalidToken("unknown client")

@@ -5,11 +5,10 @@ import time
 from typing import Any
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import Failure, Report, find_client, reported, run, settled
 from authapi.credentials.client_keys import new_client_key
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import client_keys as key_registry
 from authapi.telemetry import audit
 from settings import Settings
@@ -28,7 +27,7 @@ def add_key(client: str, expires: str | None) -> Report:
     expires_at = None if expires is None else now + _seconds("--expires", expires)
     key = new_client_key()
 
-    async def add(database: Database, settings: Settings) -> Record:
+    async def add(database: Database, settings: Settings) -> Row:
         row = await find_client(database, client)
         await key_registry.add_key(database, row["id"], key, now, expires_at)
         return row
@@ -66,7 +65,7 @@ def rotate_key(client: str, overlap: str) -> Report:
     until = now + _seconds("--overlap", overlap)
     key = new_client_key()
 
-    async def rotate(database: Database, settings: Settings) -> tuple[Record, list[Record]]:
+    async def rotate(database: Database, settings: Settings) -> tuple[Row, list[Row]]:
         row = await find_client(database, client)
         old_keys = await key_registry.rotate_keys(database, row["id"], key, now, until)
         await settled(settings)
@@ -92,7 +91,7 @@ def rotate_key(client: str, overlap: str) -> Report:
 def list_keys(client: str) -> Report:
     """List a client's keys, the oldest first; not the keys themselves, which nobody has."""
 
-    async def list_all(database: Database, settings: Settings) -> list[Record]:
+    async def list_all(database: Database, settings: Settings) -> list[Row]:
         row = await find_client(database, client)
         return await key_registry.list_keys(database, row["id"])
 
@@ -117,12 +116,12 @@ def _moment(epoch_seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch_seconds))
 
 
-def _as_json(key: Record) -> dict[str, Any]:
+def _as_json(key: Row) -> dict[str, Any]:
     names = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
     return {"key_id": key["id"]} | {name: key[name] for name in names}
 
 
-def _line(key: Record) -> str:
+def _line(key: Row) -> str:
     end = "no end"
     if key["revoked_at"] is not None:
         end = f"revoked at {_moment(key['revoked_at'])}"

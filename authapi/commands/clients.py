@@ -3,7 +3,6 @@
 import time
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import (
     Failure,
@@ -17,7 +16,7 @@ from authapi.commands.running import (
 )
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import clients as registry
 from authapi.telemetry import audit
 from settings import Settings
@@ -66,7 +65,7 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
     """Set what a client may do; to take a scope away ends every session that it has."""
     scopes = _scopes(scope)
 
-    async def change(database: Database, settings: Settings) -> tuple[Record, str]:
+    async def change(database: Database, settings: Settings) -> tuple[Row, str]:
         row = await find_client(database, client)
         now = time.time()
         was = await registry.set_scopes(database, row["id"], scopes, False, now)
@@ -97,7 +96,7 @@ def set_scopes(client: str, scope: str, yes: bool) -> Report:
 def list_clients() -> Report:
     """List the clients, the oldest first."""
 
-    async def list_all(database: Database, settings: Settings) -> list[Record]:
+    async def list_all(database: Database, settings: Settings) -> list[Row]:
         return await registry.list_clients(database)
 
     clients = run(list_all)
@@ -108,7 +107,7 @@ def list_clients() -> Report:
     )
 
 
-def _line(client: Record) -> str:
+def _line(client: Row) -> str:
     created = time.strftime("%Y-%m-%d", time.gmtime(client["created_at"]))
     disabled = "" if client["disabled_at"] is None else "  disabled"
     scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
@@ -122,7 +121,7 @@ def _line(client: Record) -> str:
 def disable_client(client: str, yes: bool) -> Report:
     """Let a client in no more, and end every session that it has."""
 
-    async def disable(database: Database, settings: Settings) -> Record:
+    async def disable(database: Database, settings: Settings) -> Row:
         row = await find_client(database, client)
         confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
         await registry.disable_client(database, row["id"], time.time())
@@ -141,7 +140,7 @@ def disable_client(client: str, yes: bool) -> Report:
 def enable_client(client: str) -> Report:
     """Let a disabled client in again; it has to log in anew."""
 
-    async def enable(database: Database, settings: Settings) -> Record:
+    async def enable(database: Database, settings: Settings) -> Row:
         row = await find_client(database, client)
         await registry.enable_client(database, row["id"], time.time())
         return row

@@ -7,11 +7,10 @@ from io import BufferedReader
 from typing import cast
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import Failure, Report, confirm, confirmed, reported, run, settled
 from authapi.credentials.client_keys import find_keys
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import client_keys as key_registry
 from authapi.telemetry import audit
 from settings import Settings
@@ -35,7 +34,7 @@ def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
 
     async def revoke(
         database: Database, settings: Settings
-    ) -> tuple[list[Record], set[str], list[str]]:
+    ) -> tuple[list[Row], set[str], list[str]]:
         if key_id is None:
             keys, unknown = await _find_pasted(database, found)
         else:
@@ -54,7 +53,7 @@ def revoke_key(key_id: str | None, pasted: bool, yes: bool) -> Report:
     return _report_revoked([key["id"] for key in keys], revoked, unknown)
 
 
-async def _find_one(database: Database, key_id: str) -> Record:
+async def _find_one(database: Database, key_id: str) -> Row:
     # What has another shape is not repeated: it may be a whole key.
     if not re.fullmatch("[0-9a-f]{16}", key_id):
         raise Failure("The id of a key has 16 hexadecimal digits; a whole key is for --stdin.")
@@ -73,7 +72,7 @@ def _read_pasted() -> dict[str, str]:
     return found
 
 
-async def _find_pasted(database: Database, found: dict[str, str]) -> tuple[list[Record], list[str]]:
+async def _find_pasted(database: Database, found: dict[str, str]) -> tuple[list[Row], list[str]]:
     """The keys that are ours, and the ids of the others."""
     # By the digest: whoever made up a key with the public id of another must not end that one.
     keys, unknown = [], []

@@ -10,10 +10,9 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from databases.interfaces import Record
 
 from authapi.engines import schema
-from authapi.engines.database import FAULTS, Database, explain
+from authapi.engines.database import FAULTS, Database, Row, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.rules.revocations import TIMER_SECONDS
 from authapi.store import clients as registry
@@ -100,7 +99,7 @@ def run_unprepared(action: Action[T]) -> T:
         raise Failure(explain(fault)) from None
 
 
-async def find_client(database: Database, name_or_id: str) -> Record:
+async def find_client(database: Database, name_or_id: str) -> Row:
     client = await registry.find_named(database, name_or_id) if name_or_id.isprintable() else None
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")

@@ -4,9 +4,9 @@ from functools import partial
 
 from authapi.credentials.client_keys import digest_of, id_of, is_well_formed
 from authapi.credentials.scopes import is_within, read_scopes
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidScope
-from authapi.rules.client_cache import ClientCache, Row
+from authapi.rules.client_cache import ClientCache
 from authapi.store import sessions as store
 
 

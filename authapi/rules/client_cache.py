@@ -6,13 +6,10 @@ that a poll has not brought; and a change that it brings ends every answer from 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from databases.interfaces import Record
-
+from authapi.engines.database import Row
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 
-Row = dict[str, Any]
 MAX_CACHED = 10_000
 CACHE_SECONDS = MARGIN_SECONDS / 2
 """Shorter than the copy keeps an era, so that of the answer and the copy one has the latest."""
@@ -33,7 +30,7 @@ class ClientCache:
         is_good = self.revocations.clocks.steady() < until and self.revocations.are_fresh()
         return row if is_good else None
 
-    async def find(self, name: str, ask: Callable[[], Awaitable[Record]]) -> Row:
+    async def find(self, name: str, ask: Callable[[], Awaitable[Row]]) -> Row:
         """The same, else what `ask` returns; what it raises is not kept."""
         row = self.kept(name)
         if row is None:

@@ -2,11 +2,9 @@
 
 from typing import NotRequired, TypedDict
 
-from databases.interfaces import Record
-
 from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import InvalidGrant, InvalidToken
 from authapi.rules.client_authentication import authenticate_client, granted_scope
 from authapi.rules.client_cache import ClientCache
@@ -108,7 +106,7 @@ class Sessions:
         successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
         return self._pair(successor, int(now), spent["key_expires_at"])
 
-    async def _spent_before(self, claims: Claims, now: float) -> Record:
+    async def _spent_before(self, claims: Claims, now: float) -> Row:
         spent = await store.find_spent(self._database, claims, now)
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)

@@ -3,9 +3,8 @@
 from typing import Any
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store.database_identity import newest_number
 from authapi.store.revocations import REGISTRY_VERSION
 from authapi.store.sessions import key_is_open
@@ -37,7 +36,7 @@ async def newest_row(database: Database) -> float | None:
 IDENTITY = sa.select(identity)
 
 
-async def find_identity(database: Database) -> Record | None:
+async def find_identity(database: Database) -> Row | None:
     """The `database_id`, since when it has been that (`created_at`), and what counts no more."""
     return await database.fetch_one(IDENTITY)
 

@@ -20,7 +20,7 @@ from tests import forge
 from tests.conftest import Clock, Registered
 
 COUNTED = {
-    ("sqlite", "ask"): "questions",
+    ("sqlite", "fetch"): "questions",
     ("base_events", "run_in_executor"): "hops",
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",

@@ -29,14 +29,14 @@ from hypothesis.stateful import (
 
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
-from authapi.store.following import Ended, Follower, Reading, Row
+from authapi.store.following import Ended, Follower, Reading
 from authapi.store.revocations import Ending
 from tests.faults.model import (
     Cluster,
@@ -599,13 +599,13 @@ class WithoutChanges(Revocations):
 class CacheThatStays(ClientCache):
     """Whatever changes."""
 
-    def kept(self, name: str) -> dict[str, Any] | None:
+    def kept(self, name: str) -> Row | None:
         self._changes = self.revocations.registry_version
         return super().kept(name)
 
 
 class CacheWithoutLease(ClientCache):
-    def kept(self, name: str) -> dict[str, Any] | None:
+    def kept(self, name: str) -> Row | None:
         kept = super().kept(name)
         row, until = self._kept.get(name, (None, 0))
         return kept or (row if self.revocations.clocks.steady() < until else None)

@@ -54,6 +54,7 @@ ONLY_IN = {
         "asyncpg": "engines/postgres",
         "aiosqlite": "engines",
         "click": "commands manage",
+        "databases": "engines settings",
         "joserfc": "credentials/signing_keys",
         "limits": "rules/client_logins rules/failed_logins rules/shared_count settings",
         "marshmallow": "settings web",
