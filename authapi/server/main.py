@@ -1,6 +1,7 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -82,6 +83,15 @@ def supervise(supervisor: Multiprocess) -> None:
     # It stops when a worker cannot start, too, and as if it had been asked to.
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
+
+
+def collect_garbage_less_often() -> None:
+    """For a process that serves, once its application is made."""
+    # What is loaded by now stays. The garbage collector would visit all of it again and again:
+    # a seventh of the price of a log-out, and 30 ms in which nobody is answered.
+    gc.freeze()
+    # And what waits for the disk stays young for longer than the default of 700 objects.
+    gc.set_threshold(3_000)
 
 
 def configure_server(settings: Settings) -> uvicorn.Config:

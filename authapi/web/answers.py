@@ -55,6 +55,8 @@ class Endpoint(Route):
 
     def __init__(self, path: str, handler: Handler, method: str = "GET") -> None:
         super().__init__(path, handler, methods=[method])
+        # Starlette's `$` would let a final newline pass.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
         self._handler = handler
         self.app = self._answer
 

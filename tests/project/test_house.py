@@ -39,10 +39,10 @@ MAY_IMPORT = {
         "server": "credentials engines errors settings store telemetry web",
         "commands": "credentials engines errors rules server settings store tables telemetry",
         # the doors
+        "service": "clocks credentials engines rules server settings telemetry",
         "auth_backend": "credentials errors rules web",
         "handlers": "auth_backend credentials engines errors rules store telemetry web",
-        "app": "auth_backend clocks credentials engines handlers rules server settings "
-        "telemetry web",
+        "app": "auth_backend clocks engines handlers server service settings telemetry web",
         "manage": "commands telemetry",
     }.items()
 }
