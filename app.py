@@ -19,7 +19,7 @@ from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service
 from authapi.telemetry.audit import configure_logging
 from authapi.web.answers import Endpoint, exception_handlers
-from authapi.web.headers import OriginMiddleware
+from authapi.web.requests import OriginMiddleware
 from settings import Settings, load_settings
 
 # They are matched in this order.
@@ -43,10 +43,9 @@ def create_app(
 ) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""
     service = Service(settings, clock, create_database, steady_clock)
-    backend = BearerBackend(service.tokens, service.revocations)
     middleware = [
         Middleware(OriginMiddleware),
-        Middleware(AuthenticationMiddleware, backend=backend),
+        Middleware(AuthenticationMiddleware, backend=BearerBackend(service.sessions.check)),
     ]
 
     @asynccontextmanager
@@ -56,7 +55,6 @@ def create_app(
                 "database": service.database,
                 "sessions": service.sessions,
                 "tokens": service.tokens,
-                "failed_logins": service.failed_logins,
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
                 "signing_keys": service.signing_keys,

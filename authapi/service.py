@@ -11,6 +11,7 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.server_lock import server_lock
+from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
@@ -46,25 +47,11 @@ class Service:
         self.tokens = create_tokens(settings, clock)
         self.signing_keys = create_signing_keys(settings, self.tokens, clock)
         self._clocks = Clocks(clock, steady_clock)
-        self.revocations = self._create_revocations()
-        self.client_cache = ClientCache(self.revocations)
+        self._revocations = self._create_revocations()
+        self.client_cache = ClientCache(self.database, self._revocations)
         self._key_uses = ClientKeyUses(self.database)
         self._issuing = Issuing(self.database)
-        count = SharedCount(settings.rate_limit_storage)
-        self.failed_logins = FailedLogins(
-            count,
-            by_address=settings.login_failures_by_address,
-            together=settings.login_failures_together,
-        )
-        self.sessions = Sessions(
-            self.database,
-            self.tokens,
-            self.client_cache,
-            self._key_uses,
-            ClientLogins(count, settings.logins_by_client),
-            self._issuing,
-            settings.refresh_grace_seconds,
-        )
+        self.sessions = self._create_sessions()
         self.refusals = Refusals()
 
     def _create_revocations(self) -> Revocations:
@@ -79,6 +66,25 @@ class Service:
             serve=self.tokens.serve,
         )
 
+    def _create_sessions(self) -> Sessions:
+        settings = self._settings
+        count = SharedCount(settings.rate_limit_storage)
+        failed_logins = FailedLogins(
+            count,
+            by_address=settings.login_failures_by_address,
+            together=settings.login_failures_together,
+        )
+        return Sessions(
+            self.database,
+            self.tokens,
+            self._revocations,
+            ClientAuthentication(self.client_cache, self._revocations, failed_logins),
+            self._key_uses,
+            ClientLogins(count, settings.logins_by_client),
+            self._issuing,
+            settings.refresh_grace_seconds,
+        )
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """With the database at hand, what is ended in memory, and everything repeated."""
@@ -89,7 +95,7 @@ class Service:
                 stack.enter_context(server_lock(database.url.database, is_alone))
             await stack.enter_async_context(database)
             await schema.check(database)
-            await self.revocations.read()
+            await self._revocations.read()
             if self.signing_keys:
                 self.signing_keys.load()
             stack.push_async_callback(attempt, self._key_uses.write)
@@ -99,7 +105,7 @@ class Service:
             yield
 
     def _repeated(self) -> Iterator[Repeated]:
-        yield self.revocations.read, self._settings.revocation_poll_seconds
+        yield self._revocations.read, self._settings.revocation_poll_seconds
         yield self._renew_issuing, RENEW_SECONDS
         yield self._purge, PURGE_SECONDS
         yield self._key_uses.write, WRITE_SECONDS

@@ -22,7 +22,6 @@ from authapi.errors import (
     InvalidRequest,
     Refusal,
     RequestTimeout,
-    error_body,
 )
 from authapi.web.payloads import MAX_BODY_BYTES
 
@@ -208,6 +207,6 @@ class GuardedProtocol(HttpToolsProtocol):
             or not cycle.response_started
             or (cycle.response_complete and self._in_head)
         ):
-            body = orjson.dumps(error_body(refusal))
+            body = orjson.dumps(refusal.body())
             self.transport.write(STATUS_LINE[refusal.status] + _ANSWER % (len(body), body))
         self.transport.close()

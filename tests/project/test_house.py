@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "commands": "credentials engines errors rules server settings store tables telemetry",
         # the doors
         "service": "clocks credentials engines rules server settings telemetry",
-        "auth_backend": "credentials errors rules web",
+        "auth_backend": "credentials errors web",
         "handlers": "auth_backend credentials engines errors rules store telemetry web",
         "app": "auth_backend clocks engines handlers server service settings telemetry web",
         "manage": "commands telemetry",
