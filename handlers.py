@@ -17,7 +17,7 @@ from authapi.errors import (
 )
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.sessions import Sessions
-from authapi.store import sessions as store
+from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
 from authapi.web.answers import Answer
 from authapi.web.payloads import read_payload
@@ -119,5 +119,5 @@ async def healthz(request: Request[State]) -> Answer:
 
 async def readyz(request: Request[State]) -> Answer:
     """The database answers; else 503."""
-    await store.ping(request.state["database"])
+    await ping(request.state["database"])
     return Answer({"status": "ok"})

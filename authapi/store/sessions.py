@@ -86,12 +86,3 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Row | No
     whether the session still may go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
-
-
-PING = sa.select(clients.c.id).limit(1)
-PING_SECONDS = 1.5
-
-
-async def ping(database: Database) -> None:
-    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
-    await database.ask(PING, {}, PING_SECONDS)
