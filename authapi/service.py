@@ -10,7 +10,7 @@ from authapi.credentials.signing_schedule import CHECK_SECONDS
 from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
-from authapi.engines.server_lock import server_lock
+from authapi.engines.sqlite_files import server_lock
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses

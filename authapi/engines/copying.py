@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from authapi.engines import schema
 from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database, Row
-from authapi.engines.server_lock import AlreadyServed, server_lock
+from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from tables import identity, metadata
 
 BATCH = 500

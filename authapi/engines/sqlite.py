@@ -5,7 +5,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
-from authapi.engines.sqlite_writer import PRAGMAS, Query, Writer
+from authapi.engines.sqlite_writer import Query, Writer
 from authapi.engines.statements import Bound, Compiler
 
 FAULTS = (sqlite3.Error, OSError)
@@ -151,13 +151,6 @@ class SQLiteTransaction(TransactionBackend):
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
     """SQLite's arguments are question marks in a row."""
     return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
-
-
-def create_file(path: str) -> None:
-    """Make a database without tables, which only its owner may read; what is there stays."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from uvicorn.supervisors import Multiprocess
 from authapi.credentials import signing_key_file as key_file
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
-from authapi.engines.server_lock import AlreadyServed, server_lock
+from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
 from authapi.server.protocol import GuardedProtocol
