@@ -17,7 +17,7 @@ from authapi.engines.database import Database
 from authapi.server import development
 from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service
-from authapi.telemetry.audit import configure_logging
+from authapi.telemetry.logs import configure_logging
 from authapi.web.answers import Endpoint, exception_handlers
 from authapi.web.requests import OriginMiddleware
 from settings import Settings, load_settings

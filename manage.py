@@ -9,14 +9,14 @@ from authapi.commands import clients as client_commands
 from authapi.commands import database as database_commands
 from authapi.commands import revoking as key_revoking
 from authapi.commands import signing_keys as signing_key_commands
-from authapi.telemetry import audit
+from authapi.telemetry.logs import configure_logging
 
 
 @click.group()
 def cli() -> None:
     """Manage the clients of the login service. What is done is told on standard error, too."""
     # A fault of the database is told once, in the line that the command ends with.
-    audit.configure_logging("critical", sys.stderr)
+    configure_logging("critical", sys.stderr)
 
 
 for command in (

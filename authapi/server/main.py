@@ -19,7 +19,7 @@ from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
 from authapi.server.protocol import GuardedProtocol
-from authapi.telemetry.audit import configure_logging
+from authapi.telemetry.logs import configure_logging
 from settings import Settings, SettingsError, load_settings
 
 STOP_SECONDS = 6

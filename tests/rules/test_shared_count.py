@@ -18,7 +18,7 @@ from app import create_app
 from authapi.errors import TooManyFailures
 from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
-from authapi.telemetry.audit import JSONFormatter
+from authapi.telemetry.logs import JSONFormatter
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
