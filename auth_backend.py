@@ -4,77 +4,56 @@ The middleware runs on every path, and a client with a stale header must still r
 the backend only notes why a caller is nobody, and `@authenticated` refuses for that reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
+from starlette.authentication import (
+    AuthCredentials,
+    AuthenticationBackend,
+    BaseUser,
+    SimpleUser,
+    UnauthenticatedUser,
+    has_required_scope,
+)
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from authapi.credentials.claims import Claims
-from authapi.credentials.scopes import is_within, read_scopes
-from authapi.credentials.tokens import ACCESS, Tokens
-from authapi.errors import InsufficientScope, InvalidRequest, InvalidToken, MissingToken, Refusal
-from authapi.rules.revocations import Revocations
+from authapi.credentials.scopes import read_scopes
+from authapi.errors import InsufficientScope, InvalidRequest, MissingToken, Refusal
 from authapi.web.answers import Handler, refuse
-from authapi.web.headers import Headers, values_of
+from authapi.web.requests import Headers, values_of
 
 
-class Client(BaseUser):
+class Client(SimpleUser):
     """The client whose access token came with the request. `identity` is its `user_id`."""
 
     def __init__(self, claims: Claims) -> None:
+        super().__init__(claims.sub)
         self.claims = claims
 
-    @property
-    def is_authenticated(self) -> bool:
-        return True
 
-    @property
-    def identity(self) -> str:
-        return self.claims.sub
-
-    @property
-    def display_name(self) -> str:
-        return self.claims.sub
-
-
-class Anonymous(BaseUser):
+class Anonymous(UnauthenticatedUser):
     """Nobody that we know, and the refusal that a protected route answers."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
 
-    @property
-    def is_authenticated(self) -> bool:
-        return False
-
-    @property
-    def identity(self) -> str:
-        return ""
-
-    @property
-    def display_name(self) -> str:
-        return ""
-
 
 class BearerBackend(AuthenticationBackend):
-    def __init__(self, tokens: Tokens, revocations: Revocations) -> None:
-        self._tokens = tokens
-        self._revocations = revocations
+    def __init__(self, check: Callable[[str], Awaitable[Claims]]) -> None:
+        self._check = check
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
         try:
             token = extract_bearer(conn.scope["headers"])
             if token is None:
                 return AuthCredentials(), Anonymous(MissingToken())
-            claims = self._tokens.verify(ACCESS, token)
-            if await self._revocations.is_ended(claims):
-                raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
+            claims = await self._check(token)
         except Refusal as refusal:
-            # Its traceback would hold the request, which holds the stranger: a circle that only
-            # the garbage collector could undo, at a tenth of the price of a login.
+            # Without its traceback, which would hold the request, and so the user: a reference
+            # cycle that costs the garbage collector a tenth of a login.
             return AuthCredentials(), Anonymous(refusal.with_traceback(None))
         return AuthCredentials(claims.scope.split()), Client(claims)
 
@@ -112,7 +91,7 @@ def requires_scope(*scopes: str) -> Callable[[Handler], Handler]:
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         async def scoped(request: Request[Any]) -> Response:
-            if not is_within(needed, request.user.claims.scope):
+            if not has_required_scope(request, needed):
                 claims = request.user.claims
                 raise InsufficientScope(needed, client=claims.sub, session=claims.sid)
             return await handler(request)

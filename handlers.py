@@ -1,10 +1,7 @@
 """The endpoints: parse, decide, answer."""
 
-import time
-from functools import partial
 from typing import TypedDict
 
-from databases.interfaces import Record
 from starlette.requests import Request
 
 from auth_backend import authenticated, extract_bearer
@@ -12,7 +9,6 @@ from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import (
-    InvalidClient,
     InvalidRequest,
     InvalidToken,
     MissingToken,
@@ -20,14 +16,12 @@ from authapi.errors import (
     TemporarilyUnavailable,
 )
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.failed_logins import FailedLogins, pad_refusal
 from authapi.rules.sessions import Sessions
-from authapi.store import clients as registry
-from authapi.store import sessions as store
-from authapi.telemetry import audit
+from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
-from authapi.web.answers import Answer, refuse
+from authapi.web.answers import Answer
 from authapi.web.payloads import read_payload
+from authapi.web.requests import sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
 
@@ -37,7 +31,6 @@ class State(TypedDict):
     database: Database
     sessions: Sessions
     tokens: Tokens
-    failed_logins: FailedLogins
     refusals: Refusals
     client_cache: ClientCache
     signing_keys: WatchedKeys | None
@@ -46,14 +39,10 @@ class State(TypedDict):
 async def login(request: Request[State]) -> Answer:
     _refuse_if_unavailable(request)
     payload = await read_payload(request, LOGIN)
-    began, state = time.perf_counter(), request.state
-    log_in = partial(state["sessions"].log_in, payload["client_key"], payload["scope"])
-    try:
-        return Answer(await state["failed_logins"].guard(audit.origin()["address"], log_in))
-    except InvalidClient as refusal:
-        answer = refuse(request, refusal)
-        await pad_refusal(began)
-        return answer
+    pair = await request.state["sessions"].log_in(
+        payload["client_key"], sender_of(request.scope), payload["scope"]
+    )
+    return Answer(pair)
 
 
 async def refresh_token(request: Request[State]) -> Answer:
@@ -97,14 +86,9 @@ async def secure_data(request: Request[State]) -> Answer:
 @authenticated
 async def me(request: Request[State]) -> Answer:
     claims = request.user.claims
-
-    async def ask() -> Record:
-        client = await registry.find_client(request.state["database"], claims.sub)
-        if client is None:
-            raise InvalidToken("unknown client")
-        return client
-
-    client = await request.state["client_cache"].find(claims.sub, ask)
+    client = await request.state["client_cache"].find_client(claims.sub)
+    if client is None:
+        raise InvalidToken("unknown client")
     return Answer(
         {
             "user_id": client["id"],
@@ -135,5 +119,5 @@ async def healthz(request: Request[State]) -> Answer:
 
 async def readyz(request: Request[State]) -> Answer:
     """The database answers; else 503."""
-    await store.ping(request.state["database"])
+    await ping(request.state["database"])
     return Answer({"status": "ok"})

@@ -5,14 +5,14 @@ import sys
 import click
 
 from authapi.commands import client_keys, clients, database, revoking, signing_keys
-from authapi.telemetry import audit
+from authapi.telemetry.logs import configure_logging
 
 
 @click.group()
 def cli() -> None:
     """Manage the clients of the login service. What is done is told on standard error, too."""
     # A fault of the database is told once, in the line that the command ends with.
-    audit.configure_logging("critical", sys.stderr)
+    configure_logging("critical", sys.stderr)
 
 
 for command in (

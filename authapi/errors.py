@@ -12,7 +12,8 @@ class Refusal(Exception):
 
     `event` is what the audit trail calls it, if it belongs there; `reason` and `details` tell the
     operator more than the client may know, and are never part of an answer. `fields` names the
-    parts of a payload that are at fault.
+    parts of a payload that are wrong. Nobody is answered before `answer_at`, by
+    `time.perf_counter`, where the time of an answer must not tell why.
     """
 
     status: ClassVar[int]
@@ -20,6 +21,7 @@ class Refusal(Exception):
     description: ClassVar[str]
     headers: Mapping[str, str] = {}
     event: ClassVar[str] = ""
+    answer_at: float = 0
 
     def __init__(
         self, reason: str = "", fields: Mapping[str, list[str]] | None = None, **details: str
@@ -27,6 +29,13 @@ class Refusal(Exception):
         super().__init__(reason or self.error)
         self.fields = fields
         self.details = details
+
+    def body(self) -> dict[str, object]:
+        """The one shape of every error answer."""
+        body: dict[str, object] = {"error": self.error, "error_description": self.description}
+        if self.fields:
+            body["fields"] = self.fields
+        return body
 
 
 class InvalidRequest(Refusal):
@@ -188,14 +197,3 @@ class TemporarilyUnavailable(Refusal):
     error = "temporarily_unavailable"
     description = "The service cannot reach its database; try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
-
-
-def error_body(refusal: Refusal) -> dict[str, object]:
-    """The one shape of every error answer."""
-    body: dict[str, object] = {
-        "error": refusal.error,
-        "error_description": refusal.description,
-    }
-    if refusal.fields:
-        body["fields"] = refusal.fields
-    return body

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import (
     Report,
@@ -14,7 +13,7 @@ from authapi.commands.running import (
 )
 from authapi.commands.terminal import Duration, moment
 from authapi.credentials.client_keys import new_client_key
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
@@ -90,12 +89,12 @@ async def list_keys(database: Database, settings: Settings, client: str) -> Repo
     )
 
 
-def _as_json(key: Record) -> dict[str, Any]:
+def _as_json(key: Row) -> dict[str, Any]:
     names = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
     return {"key_id": key["id"]} | {name: key[name] for name in names}
 
 
-def _key_line(key: Record) -> str:
+def _key_line(key: Row) -> str:
     end = "no end"
     if key["revoked_at"] is not None:
         end = f"revoked at {moment(key['revoked_at'])}"

@@ -3,7 +3,6 @@
 import time
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import (
     Failure,
@@ -17,7 +16,7 @@ from authapi.commands.running import (
 from authapi.commands.terminal import moment
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import clients
 from authapi.telemetry import audit
 from settings import Settings
@@ -95,7 +94,7 @@ async def list_clients(database: Database, settings: Settings) -> Report:
     )
 
 
-def _client_line(client: Record) -> str:
+def _client_line(client: Row) -> str:
     disabled = "" if client["disabled_at"] is None else "  disabled"
     scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
     return f"{client['id']}  {moment(client['created_at'])}  {client['name']}{disabled}{scopes}"

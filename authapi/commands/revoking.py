@@ -7,11 +7,10 @@ from io import BufferedReader
 from typing import cast
 
 import click
-from databases.interfaces import Record
 
 from authapi.commands.running import Failure, Report, confirm, confirmed, on_database, settled
 from authapi.credentials.client_keys import find_keys
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
@@ -69,7 +68,7 @@ async def revoke_key(
     return _report_revoked(ids, revoked, unknown)
 
 
-async def _key_with_id(database: Database, key_id: str) -> Record:
+async def _key_with_id(database: Database, key_id: str) -> Row:
     # What has another shape is not repeated: it may be a whole key.
     if not re.fullmatch("[0-9a-f]{16}", key_id):
         raise Failure("The id of a key has 16 hexadecimal digits; a whole key is for --stdin.")
@@ -79,7 +78,7 @@ async def _key_with_id(database: Database, key_id: str) -> Record:
     return key
 
 
-async def _keys_pasted(database: Database, found: dict[str, str]) -> tuple[list[Record], list[str]]:
+async def _keys_pasted(database: Database, found: dict[str, str]) -> tuple[list[Row], list[str]]:
     """The keys that are ours, and the ids of the others."""
     # By the digest: whoever made up a key with the public id of another must not end that one.
     keys, unknown = [], []

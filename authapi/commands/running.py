@@ -10,11 +10,10 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 import click
-from databases.interfaces import Record
 
 from authapi.credentials.signing_key_file import KeyFileError
 from authapi.engines import schema
-from authapi.engines.database import FAULTS, Database, explain
+from authapi.engines.database import FAULTS, Database, Row, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.rules.revocations import TIMER_SECONDS
 from authapi.store import clients
@@ -112,7 +111,7 @@ def _agrees(question: str) -> bool:
         signal.signal(signal.SIGINT, handler)
 
 
-async def client_named(database: Database, name_or_id: str) -> Record:
+async def client_named(database: Database, name_or_id: str) -> Row:
     client = await clients.find_named(database, name_or_id) if name_or_id.isprintable() else None
     if client is None:
         raise Failure(f"There is no client {name_or_id!r}; see list-clients.")

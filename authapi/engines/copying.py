@@ -10,18 +10,17 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 
 from authapi.engines import schema
 from authapi.engines.commit_order import NextCommit
-from authapi.engines.database import Database
-from authapi.engines.server_lock import AlreadyServed, server_lock
+from authapi.engines.database import Database, Row
+from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from tables import identity, metadata
 
 BATCH = 500
 """Rows held in memory at a time; SQLite takes no more than 32,766 values in a statement."""
 NUMBER = sa.select(sa.select(NextCommit().label("number")).subquery().c.number)
-Row = dict[str, Any]
+Values = dict[str, Any]
 
 
 class CopyRefused(Exception):
@@ -88,7 +87,7 @@ async def _fill(source: Database, target: Database, table: sa.Table) -> int:
     """
     number, total = await target.fetch_val(NUMBER), 0
     async for rows in _batches(source, table):
-        values: Row = {}
+        values: Values = {}
         for place, row in enumerate(rows):
             if row.get("commit_order") is not None:
                 row["commit_order"] = number
@@ -119,7 +118,7 @@ async def _compare(source: Database, target: Database, table: sa.Table, total: i
         )
 
 
-def _comparable(row: Record | Row) -> Row:
+def _comparable(row: Row) -> Values:
     """All columns; of the number of a commit only whether there is one (see `_fill`)."""
     plain = dict(row)
     if "commit_order" in plain:
@@ -127,7 +126,7 @@ def _comparable(row: Record | Row) -> Row:
     return plain
 
 
-async def _batches(database: Database, table: sa.Table) -> AsyncIterator[list[Row]]:
+async def _batches(database: Database, table: sa.Table) -> AsyncIterator[list[Values]]:
     key = _key(table)
     first = sa.select(table).order_by(key).limit(BATCH)
     following = first.where(key > sa.bindparam("last"))

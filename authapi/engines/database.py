@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, cast
 
 import databases
-from databases.interfaces import Record
 from sqlalchemy.sql import ClauseElement
 
 from authapi import deadline
@@ -19,6 +18,9 @@ from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
 
 T = TypeVar("T")
+Row = Mapping[str, Any]
+"""What a question is answered with, whatever the driver calls its rows: they are read by the names
+of their columns, and `dict(row)` is a copy."""
 
 Unfit = postgres_backend.Unfit
 
@@ -55,9 +57,9 @@ class Database(databases.Database):
     def is_sqlite(self) -> bool:
         return bool(self.url.dialect == "sqlite")
 
-    async def fetch_all(
+    async def fetch_all(  # type: ignore[override]  # it promises records
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
-    ) -> list[Record]:
+    ) -> list[Row]:
         return await self._ask(query, values)
 
     async def kept_connection(self) -> object:
@@ -71,13 +73,13 @@ class Database(databases.Database):
 
     async def fetch_kept(
         self, connection: object, query: ClauseElement, values: dict[str, Any]
-    ) -> list[Mapping[str, Any]]:
+    ) -> list[Row]:
         """Ask on that connection and no other, within `reached`. It is lost if it is broken off."""
         return await self._backend.fetch_kept(connection, Bound(query, values))
 
-    async def fetch_one(
+    async def fetch_one(  # type: ignore[override]
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
-    ) -> Record | None:
+    ) -> Row | None:
         rows = await self._ask(query, values)
         return rows[0] if rows else None
 
@@ -101,20 +103,20 @@ class Database(databases.Database):
 
     async def ask(
         self, query: ClauseElement, values: dict[str, Any], seconds: float = ANSWER_SECONDS
-    ) -> list[Record]:
+    ) -> list[Row]:
         """A statement that is a constant, outside of a transaction."""
         async with self.reached(seconds):
             # Without the library's records of who has which connection: they cost as much as all
             # the rest.
             return await self._backend.fetch(Bound(query, values))
 
-    async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Record]:
+    async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Row]:
         if not isinstance(query, str):
             if not (self._connection_map and self._connection is not None):
                 return await self.ask(query, values or {})
             query, values = _bind(query, values), None  # in a transaction
         async with self.reached(None):  # the driver has limits of its own
-            return await super().fetch_all(query, values)
+            return cast(list[Row], await super().fetch_all(query, values))
 
     @asynccontextmanager
     async def reached(self, seconds: float | None) -> AsyncIterator[None]:

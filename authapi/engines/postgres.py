@@ -7,7 +7,6 @@ import asyncpg
 from databases import DatabaseURL
 from databases.backends.postgres import PostgresBackend as LibraryBackend
 from databases.backends.postgres import PostgresConnection as LibraryConnection
-from databases.interfaces import Record
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
@@ -61,7 +60,7 @@ class PostgresBackend(LibraryBackend):
         self._close_seconds = close_seconds
         self._kept: asyncpg.Connection | None = None
         self.turns = asyncio.Semaphore(pool_size)
-        self.compiler = Compiler(self._dialect, _place)
+        self._compiler = Compiler(self._dialect, _place)
 
     async def connect(self) -> None:
         """Raises what asyncpg does, and `Unfit`."""
@@ -80,13 +79,12 @@ class PostgresBackend(LibraryBackend):
     def connection(self) -> "PostgresConnection":
         return PostgresConnection(self, self._dialect)
 
-    async def fetch(self, query: Bound) -> list[Record]:
+    async def fetch(self, query: Bound) -> list[Any]:
         """Outside of a transaction. Who breaks it off gets no answer, and waits for none."""
         connection = self.connection()
         await connection.take()
         try:
-            rows: list[Record] = await connection.fetch_all(query)  # type: ignore[arg-type]
-            return rows  # the library passes a `Bound` through untouched
+            return await connection.fetch_all(query)
         except asyncio.CancelledError:
             # Else the driver asks the server to cancel, and waits until it has.
             connection.raw_connection.terminate()
@@ -105,12 +103,15 @@ class PostgresBackend(LibraryBackend):
 
     async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
         """On the kept connection, which is lost if anything is amiss."""
-        statement, arguments = self.compiler.compile(query)
         try:
-            return list(await connection.fetch(statement.sql, *arguments))
+            return await self.fetch_on(connection, query)
         except BaseException:
             connection.terminate()
             raise
+
+    async def fetch_on(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
+        statement, arguments = self._compiler.compile(query)
+        return list(await connection.fetch(statement.sql, *arguments))
 
     @property
     def pool(self) -> Any:
@@ -160,9 +161,9 @@ class PostgresConnection(LibraryConnection):
         finally:
             self._backend.turns.release()
 
-    def _compile(self, query: ClauseElement | Bound) -> tuple[str, list[Any], Any]:
-        statement, arguments = self._backend.compiler.compile(query)
-        return statement.sql, list(arguments), statement.columns
+    async def fetch_all(self, query: ClauseElement | Bound) -> list[Any]:
+        """asyncpg's own rows: the library's, around each, cost more than the reading."""
+        return await self._backend.fetch_on(self.raw_connection, query)
 
 
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:

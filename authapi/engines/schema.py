@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from authapi.engines.database import Database
 from authapi.engines.postgres import connect_alone
-from authapi.engines.sqlite import create_file
+from authapi.engines.sqlite_files import create_file
 from tables import SCHEMA_REVISION
 
 MIGRATIONS = Path(__file__).parent / "migrations"

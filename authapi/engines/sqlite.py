@@ -5,19 +5,18 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
 
 import aiosqlite
 from databases import DatabaseURL
-from databases.backends.common.records import Record
 from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
-from authapi.engines.sqlite_writer import PRAGMAS, Query, Rows, Writer
+from authapi.engines.sqlite_writer import Query, Writer
 from authapi.engines.statements import Bound, Compiler
 
 FAULTS = (sqlite3.Error, OSError)
@@ -61,34 +60,28 @@ class SQLiteBackend(DatabaseBackend):
     def connection(self) -> "SQLiteConnection":
         return SQLiteConnection(self)
 
-    def record(self, row: sqlite3.Row) -> Record:
-        """The library's row, without its column maps: SQLite's own row knows its names."""
-        return Record(row, (), self._compiler.dialect, ({}, {}, {}))
-
     def compile(self, query: ClauseElement | Bound) -> Query:
         statement, arguments = self._compiler.compile(query)
         return Query(statement.sql, arguments, statement.is_read)
 
     async def fetch(self, query: ClauseElement | Bound) -> list[Any]:
         """Outside of a transaction. Raises `OSError` and what the `sqlite3` module raises."""
-        return [self.record(row) for row in await self.ask(self.compile(query))]
+        asked = self.compile(query)
+        if not asked.is_read:
+            return await self.writer.write(asked)
+        self._check_file()
+        reader = await self._readers.get()
+        try:
+            return list(await reader.execute_fetchall(asked.sql, asked.arguments))
+        finally:
+            self._readers.put_nowait(reader)
 
     async def kept_connection(self) -> "SQLiteBackend":
         """The file is opened once, and no connection to it is told from another."""
         return self
 
     async def fetch_kept(self, connection: object, query: Bound) -> list[Any]:
-        return list(await self.ask(self.compile(query)))
-
-    async def ask(self, query: Query) -> Rows:
-        if not query.is_read:
-            return await self.writer.write(query)
-        self._check_file()
-        reader = await self._readers.get()
-        try:
-            return list(await reader.execute_fetchall(query.sql, query.arguments))
-        finally:
-            self._readers.put_nowait(reader)
+        return await self.fetch(query)
 
     def _check_file(self) -> None:
         """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
@@ -110,8 +103,7 @@ class SQLiteConnection(ConnectionBackend):
     async def fetch_all(self, query: ClauseElement) -> list[Any]:
         if not self.in_transaction:
             return await self._backend.fetch(query)
-        rows = await self._backend.writer.write_alone(self._backend.compile(query))
-        return [self._backend.record(row) for row in rows]
+        return await self._backend.writer.write_alone(self._backend.compile(query))
 
     async def fetch_one(self, query: ClauseElement) -> Any:
         return next(iter(await self.fetch_all(query)), None)
@@ -159,13 +151,6 @@ class SQLiteTransaction(TransactionBackend):
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
     """SQLite's arguments are question marks in a row."""
     return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
-
-
-def create_file(path: str) -> None:
-    """Make a database without tables, which only its owner may read; what is there stays."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
 
 
 def _identity(path: str) -> tuple[int, int]:

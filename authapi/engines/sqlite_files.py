@@ -1,16 +1,50 @@
-"""What is done with a whole SQLite file, while a server may serve it: a copy, and a check."""
+"""What is done with a whole SQLite file: it is made, locked, copied and checked."""
 
+import fcntl
 import os
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 from urllib.parse import quote
 
+from authapi.engines.sqlite_writer import PRAGMAS
+
+
+class AlreadyServed(Exception):
+    """Another server, which does not know of this one, has the file."""
+
 
 class Damaged(Exception):
     """The file is no sound database."""
+
+
+def create_file(path: str) -> None:
+    """Make a database without tables, which only its owner may read; what is there stays."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
+
+
+@contextmanager
+def server_lock(database_file: str, alone: bool) -> Iterator[None]:
+    """Hold a lock beside the file, until the process ends at the latest.
+
+    With one worker, a log-out is in force once it is in that worker's own copy, which is true only
+    while nobody else serves the file. Raises `AlreadyServed` if another server holds it alone, or
+    at all if this one is to be alone.
+    """
+    with open(f"{database_file}-server", "w") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyServed(
+                f"Another server serves {database_file}. Stop it first, or give WORKERS=2 or more "
+                "to every server of the file, so that they reckon with each other."
+            ) from None
+        yield
 
 
 CHANGE_IDENTITY = """
@@ -23,7 +57,7 @@ def back_up(database_file: str, copy: Path, database_id: str) -> None:
     """Make `copy`, which only its owner may read, of one moment of a file that may be in use.
 
     It is another database, named `database_id`: what it has forgotten when it is restored is dead.
-    It appears when it is whole and sound. Raises `FileExistsError` if it is there already,
+    The copy appears when it is whole and sound. Raises `FileExistsError` if it is there already,
     `Damaged`, and what `sqlite3` and the system raise.
     """
     if copy.exists():

@@ -22,7 +22,6 @@ class Statement:
     sql: str
     names: tuple[str, ...]
     constants: dict[str, Any]
-    columns: Any
     is_read: bool
 
     def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
@@ -61,6 +60,5 @@ class Compiler:
             sql,
             names,
             {name: bind.effective_value for bind, name in binds.items() if not bind.required},
-            getattr(compiled, "_result_columns", ()),
             sql.startswith("SELECT"),  # a text may be one, too
         )

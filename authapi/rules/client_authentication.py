@@ -1,40 +1,63 @@
-"""Who may begin a session, and with which scopes: how a client key is judged."""
+"""Whose client key this is, if it opens anything, and which scopes it may be granted."""
 
-from functools import partial
+import time
 
 from authapi.credentials.client_keys import digest_of, id_of, is_well_formed
 from authapi.credentials.scopes import is_within, read_scopes
-from authapi.engines.database import Database
+from authapi.engines.database import Row
 from authapi.errors import InvalidClient, InvalidScope
-from authapi.rules.client_cache import ClientCache, Row
-from authapi.store import sessions as store
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.failed_logins import FailedLogins
+from authapi.rules.revocations import Revocations
+
+REFUSAL_SECONDS = 0.001
+"""A wrong key is refused after so long, however soon it is known why: the time must not tell."""
 
 
-async def authenticate_client(
-    database: Database, client_cache: ClientCache, client_key: str, now: float
-) -> Row:
-    """What `store.sessions.find_login` tells of a key that opens.
+class ClientAuthentication:
+    """Of what `store.sessions.find_login` finds, every method returns what opens."""
 
-    Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key.
-    """
-    digest = digest_of(client_key)
-    ask = partial(store.find_login, database, digest)
-    login = client_cache.kept(digest)
-    if login is None:
-        if not is_well_formed(client_key):
-            raise InvalidClient("malformed key")
-        login = await client_cache.find(digest, ask)
-    if client_cache.revocations.era_of(login["id"]) > login["era"]:
-        # All of the client's sessions were ended since this was read, and it may have lost scopes
-        # with them. A token has the era of what it grants, so that it dies with that.
-        client_cache.forget(digest)
-        login = await client_cache.find(digest, ask)
-    if reason := _refusal_reason(login, now):
-        # Were it kept, a faster answer would tell a key that once opened from an unknown one.
-        client_cache.forget(digest)
-        client = login["id"] if login["is_known"] else ""
-        raise InvalidClient(reason, client=client, key_id=id_of(client_key))
-    return login
+    def __init__(
+        self, client_cache: ClientCache, revocations: Revocations, failed_logins: FailedLogins
+    ) -> None:
+        self._client_cache = client_cache
+        self._revocations = revocations
+        self._failed_logins = failed_logins
+
+    async def authenticate(self, client_key: str, address: str, now: float) -> Row:
+        """Judge a key for a caller at this network address.
+
+        Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key; and
+        `TooManyFailures` at once, whatever the key.
+        """
+        began = time.perf_counter()
+        await self._failed_logins.admit(address)
+        try:
+            return await self.judge(client_key, now)
+        except InvalidClient as refusal:
+            await self._failed_logins.count(address)
+            refusal.answer_at = began + REFUSAL_SECONDS
+            raise
+
+    async def judge(self, client_key: str, now: float) -> Row:
+        """The same, by the key alone. Raises `InvalidClient`."""
+        digest = digest_of(client_key)
+        login = self._client_cache.get(digest)
+        if login is None:
+            if not is_well_formed(client_key):
+                raise InvalidClient("malformed key")
+            login = await self._client_cache.find_login(digest)
+        if self._revocations.era_of(login["id"]) > login["era"]:
+            # All of the client's sessions were ended since this was read, and it may have lost
+            # scopes with them. A token has the era of what it grants, so that it dies with that.
+            self._client_cache.drop(digest)
+            login = await self._client_cache.find_login(digest)
+        if reason := _refusal_reason(login, now):
+            # If it stayed, a faster answer would tell a key that once opened from an unknown one.
+            self._client_cache.drop(digest)
+            client = login["id"] if login["is_known"] else ""
+            raise InvalidClient(reason, client=client, key_id=id_of(client_key))
+        return login
 
 
 def _refusal_reason(login: Row, now: float) -> str:
@@ -51,7 +74,7 @@ def _refusal_reason(login: Row, now: float) -> str:
 
 
 def granted_scope(login: Row, asked: str) -> str:
-    """What is granted, or less of it if less is asked for (RFC 6749, 3.3).
+    """All that the client was granted, or less of it if less is asked for (RFC 6749, 3.3).
 
     Raises `InvalidScope`.
     """

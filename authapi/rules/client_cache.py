@@ -1,47 +1,59 @@
 """What was read of clients and their keys, kept for as long as nothing there can have changed.
 
 Logins and `/me` ask the same questions again and again. An answer is kept under the lease of the
-revocations: while their copy is fresh, no change of the registry is older than `max_age_seconds`
-that a poll has not brought; and a change that it brings ends every answer from before.
+revocations: while their copy is fresh, the only changes of the registry that it can lack are
+younger than `max_age_seconds`; and a change that it brings drops every answer from before.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable
+from typing import TypeVar
 
-from databases.interfaces import Record
-
+from authapi.engines.database import Database, Row
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
+from authapi.store import clients, sessions
 
-Row = dict[str, Any]
+Found = TypeVar("Found", bound=Row | None)
 MAX_CACHED = 10_000
 CACHE_SECONDS = MARGIN_SECONDS / 2
-"""Shorter than the copy keeps an era, so that of the answer and the copy one has the latest."""
+"""Less than the copy's own memory, so that an answer is gone before the era that outdates it."""
 
 
 class ClientCache:
-    def __init__(self, revocations: Revocations) -> None:
-        self.revocations = revocations
-        self._kept: dict[str, tuple[Row, float]] = {}
-        self._changes = 0
+    def __init__(self, database: Database, revocations: Revocations) -> None:
+        self._database = database
+        self._revocations = revocations
+        self._answers: dict[str, tuple[Row, float]] = {}
+        self._version = 0
 
-    def kept(self, name: str) -> Row | None:
-        """The answer that is kept under `name`."""
-        if self.revocations.registry_version != self._changes or len(self._kept) >= MAX_CACHED:
-            self._kept.clear()
-            self._changes = self.revocations.registry_version
-        row, until = self._kept.get(name, (None, 0))
-        is_good = self.revocations.clocks.steady() < until and self.revocations.are_fresh()
-        return row if is_good else None
+    async def find_login(self, digest: str) -> Row:
+        """As `store.sessions.find_login`."""
+        if (kept := self.get(digest)) is not None:
+            return kept
+        return await self._keep(digest, sessions.find_login(self._database, digest))
 
-    async def find(self, name: str, ask: Callable[[], Awaitable[Record]]) -> Row:
-        """The same, else what `ask` returns; what it raises is not kept."""
-        row = self.kept(name)
-        if row is None:
-            now, changes = self.revocations.clocks.steady(), self.revocations.registry_version
-            row = dict(await ask())  # quicker to read than a record
-            if self.revocations.registry_version == changes:
-                self._kept[name] = row, now + CACHE_SECONDS
-        return row
+    async def find_client(self, client_id: str) -> Row | None:
+        """As `store.clients.find_client`."""
+        if (kept := self.get(client_id)) is not None:
+            return kept
+        return await self._keep(client_id, clients.find_client(self._database, client_id))
 
-    def forget(self, name: str) -> None:
-        self._kept.pop(name, None)
+    def get(self, name: str) -> Row | None:
+        """The answer that is kept under this digest or id."""
+        version = self._revocations.registry_version
+        if version != self._version or len(self._answers) >= MAX_CACHED:
+            self._answers.clear()
+            self._version = version
+        answer, until = self._answers.get(name, (None, 0))
+        is_good = self._revocations.clocks.steady() < until and self._revocations.are_fresh()
+        return answer if is_good else None
+
+    def drop(self, name: str) -> None:
+        self._answers.pop(name, None)
+
+    async def _keep(self, name: str, asked: Awaitable[Found]) -> Found:
+        """The answer, kept unless something has changed since it was asked for."""
+        now, version = self._revocations.clocks.steady(), self._revocations.registry_version
+        found = await asked
+        if found is not None and self._revocations.registry_version == version:
+            self._answers[name] = dict(found), now + CACHE_SECONDS
+        return found

@@ -2,17 +2,15 @@
 
 from typing import NotRequired, TypedDict
 
-from databases.interfaces import Record
-
 from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import InvalidGrant, InvalidToken
-from authapi.rules.client_authentication import authenticate_client, granted_scope
-from authapi.rules.client_cache import ClientCache
+from authapi.rules.client_authentication import ClientAuthentication, granted_scope
 from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
+from authapi.rules.revocations import Revocations
 from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from authapi.store.revocations import Ending
@@ -41,7 +39,8 @@ class Sessions:
         self,
         database: Database,
         tokens: Tokens,
-        client_cache: ClientCache,
+        revocations: Revocations,
+        client_authentication: ClientAuthentication,
         key_uses: ClientKeyUses,
         client_logins: ClientLogins,
         issuing: Issuing,
@@ -49,22 +48,29 @@ class Sessions:
     ) -> None:
         self._database = database
         self._tokens = tokens
-        self._client_cache = client_cache
-        self._revocations = client_cache.revocations
+        self._revocations = revocations
+        self._client_authentication = client_authentication
         self._key_uses = key_uses
         self._client_logins = client_logins
         self._grace_seconds = grace_seconds
         self._issuing = issuing
-        self._clocks = client_cache.revocations.clocks
+        self._clocks = revocations.clocks
 
-    async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
+    async def check(self, access_token: str) -> Claims:
+        """What a token says that opens something now. Raises `InvalidToken`."""
+        claims = self._tokens.verify(ACCESS, access_token)
+        if await self._revocations.is_ended(claims):
+            raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
+        return claims
+
+    async def log_in(self, client_key: str, address: str, scope: str = "") -> TokenPair:
         """Begin a session with the scopes asked for, or with all that the client was granted.
 
-        Writes nothing, but how late tokens are, once a minute. Raises `InvalidClient`, the same
-        for an unknown, expired, revoked or disabled key; `InvalidScope`; and `TooManyLogins`.
+        Writes nothing, but how late tokens are, once a minute. Raises what `authenticate` does,
+        `InvalidScope` and `TooManyLogins`.
         """
         now, database_id = self._clocks.wall(), self._tokens.database_id
-        login = await authenticate_client(self._database, self._client_cache, client_key, now)
+        login = await self._client_authentication.authenticate(client_key, address, now)
         await self._client_logins.begin(login["id"])
         iat = int(now)
         await self._issuing.allow(database_id, iat)
@@ -108,7 +114,7 @@ class Sessions:
         successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
         return self._pair(successor, int(now), spent["key_expires_at"])
 
-    async def _spent_before(self, claims: Claims, now: float) -> Record:
+    async def _spent_before(self, claims: Claims, now: float) -> Row:
         spent = await store.find_spent(self._database, claims, now)
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)

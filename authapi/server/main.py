@@ -1,6 +1,7 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -15,12 +16,12 @@ from uvicorn.supervisors import Multiprocess
 from authapi.credentials import signing_key_file as key_file
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
-from authapi.engines.server_lock import AlreadyServed, server_lock
+from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
 from authapi.server.listening import CannotListen, listen, port_of
 from authapi.server.protocol import GuardedProtocol
-from authapi.telemetry.audit import configure_logging
+from authapi.telemetry.logs import configure_logging
 from settings import Settings, SettingsError, load_settings, misspelt
 
 logger = logging.getLogger("auth.settings")
@@ -96,6 +97,15 @@ def supervise(supervisor: Multiprocess) -> None:
     # It stops when a worker cannot start, too, and as if it had been asked to.
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
+
+
+def collect_garbage_less_often() -> None:
+    """For a process that serves, once its application is made."""
+    # What is loaded by now stays. The garbage collector would visit all of it again and again:
+    # a seventh of the price of a log-out, and 30 ms in which nobody is answered.
+    gc.freeze()
+    # And what waits for the disk stays young for longer than the default of 700 objects.
+    gc.set_threshold(3_000)
 
 
 def configure_server(settings: Settings) -> uvicorn.Config:

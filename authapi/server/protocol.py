@@ -1,12 +1,11 @@
 """uvicorn's parser of HTTP with what it lacks: limits on a request's head, on time, on connections.
 
 httptools (llhttp, as in Node) refuses what smugglers use, where h11 is lenient, and it is faster.
-But uvicorn lets a stranger send an endless head, or nothing at all, for as long as they like.
+But uvicorn sets no limit: anybody may send an endless head, or keep a connection and send nothing.
 """
 
 import asyncio
 import math
-import re
 
 import httptools
 import orjson
@@ -23,21 +22,18 @@ from authapi.errors import (
     InvalidRequest,
     Refusal,
     RequestTimeout,
-    error_body,
 )
-from authapi.web.payloads import MAX_BODY_BYTES
+from authapi.server.heads import judge_head, without_upgrade
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
-"""With what frames the body: chunks, their extensions, trailers."""
+"""Head, body, and what frames the body: chunks, their extensions, trailers."""
 MAX_CONNECTIONS = 1_000
-"""For each worker. Past it, whoever has kept us waiting for the longest has to go."""
+"""For each worker. Past it, the connection that has kept us waiting for the longest is closed."""
 MAX_PIPELINED = 100
 WAIT_SECONDS = 10.0
 """How long a head may take to arrive, then a body, and then an answer to be read."""
 CHECK_SECONDS = 1.0
-
-_HOST = re.compile(rb"[A-Za-z0-9._:%\[\]~!$&'()*+;=-]*")
 
 _ANSWER = (
     b"content-type: application/json\r\ncache-control: no-store\r\n"
@@ -46,12 +42,12 @@ _ANSWER = (
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. `waits_since` is the loop's time since when its client owes us something."""
+    """One connection. It waits for its client since `waits_since`, by the clock of the loop."""
 
     max_connections = MAX_CONNECTIONS
     wait_seconds = WAIT_SECONDS
     check_seconds = CHECK_SECONDS
-    connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # we serve no other protocol
+    connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # all are ours
     waits_since: float | None
     _unread_since: float | None = None
     _in_head: bool
@@ -74,7 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's own, but it logs nothing: any stranger can send what is no HTTP."""
+        """As uvicorn's own, but it logs nothing: anybody can send what is no HTTP."""
         self._chunk = len(data)
         self._received += self._chunk
         try:
@@ -92,26 +88,13 @@ class GuardedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                # The parser takes the body for what comes after an upgrade, and we never upgrade.
+                method, version = self.parser.get_method(), self.parser.get_http_version()
+                head = without_upgrade(method, self.url, version, self.headers)
+                data = head + data[upgrade.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
             else:
                 return
-
-    def _head_without_upgrade(self) -> bytes:
-        """We upgrade to nothing (RFC 9110, 7.8: a server may ignore the wish). But the parser would
-        take the body for whatever comes after the upgrade, so it begins anew without the wish."""
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            raise InvalidRequest
-        version = self.parser.get_http_version().encode()
-        kept = [
-            (name, value)
-            for name, value in self.headers
-            if name not in (b"upgrade", b"http2-settings")
-            and not (name == b"connection" and b"upgrade" in value.lower())
-        ]
-        lines = [b"%b: %b" % header for header in kept]
-        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -120,34 +103,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # `_feed` begins anew
-        # What was received may be a body too, so it is seldom that the head must be measured.
+            return  # `_feed` starts over
+        # What was received may include a body, so the head is seldom measured.
         if self._received > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             raise HeadTooLarge
-        self._judge_head()
+        judge_head(self.parser.get_http_version(), self.headers)
         self._in_head = False
         self.waits_since = self.loop.time()
         super().on_headers_complete()
         self.headers = []  # for trailers, which must not pass for headers (RFC 9110, 6.5.1)
         if len(self.pipeline) > MAX_PIPELINED:
-            self.transport.abort()  # who asks that much at once keeps the others waiting
-
-    def _judge_head(self) -> None:
-        """What the parser lets pass, and RFC 9112 does not: 2.3, 3.2 and 6.1. The body's length
-        is judged here too, before a byte of it is read."""
-        version = self.parser.get_http_version()
-        hosts, codings = [], []
-        for name, value in self.headers:
-            if name == b"host":
-                hosts.append(value.strip())
-            elif name == b"transfer-encoding":
-                codings.append(value.strip().lower())
-            elif name == b"content-length" and int(value) > MAX_BODY_BYTES:
-                raise ContentTooLarge
-        if version not in ("1.0", "1.1") or len(hosts) > 1 or (not hosts and version == "1.1"):
-            raise InvalidRequest
-        if codings not in ([], [b"chunked"]) or not all(map(_HOST.fullmatch, hosts)):
-            raise InvalidRequest
+            self.transport.abort()  # so many at once would keep the others waiting
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -157,7 +123,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """As uvicorn's own, but it sets no timer for each answer: `_check_waits` looks anyway."""
+        """As uvicorn's own, but without a timer for each answer: `_check_waits` sees to it."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -177,7 +143,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_waits(self) -> None:
         now = self.loop.time()
-        # If this process was held up, the caller was not: what has come meanwhile is read first.
+        # A delay of this process is none of the client's: first read what has come meanwhile.
         is_late = now - self._checked_at > 2 * self.check_seconds
         self._checked_at = now
         if self.transport.get_write_buffer_size() == 0:
@@ -196,7 +162,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._check = self.loop.call_later(self.check_seconds, self._check_waits)
 
     def _is_idle(self) -> bool:
-        """Nothing of a request has come that was not answered."""
+        """Every request that has come, even in part, was answered."""
         return self._received == 0 if self._in_head else self.cycle.response_complete
 
     def _make_room(self) -> None:
@@ -213,6 +179,6 @@ class GuardedProtocol(HttpToolsProtocol):
             or not cycle.response_started
             or (cycle.response_complete and self._in_head)
         ):
-            body = orjson.dumps(error_body(refusal))
+            body = orjson.dumps(refusal.body())
             self.transport.write(STATUS_LINE[refusal.status] + _ANSWER % (len(body), body))
         self.transport.close()

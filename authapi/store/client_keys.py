@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert
 
 from authapi.credentials.client_keys import ClientKey
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store.revocations import end_session, ending_by_operator, mark_registry_changed
 from authapi.store.sessions import key_is_open
 from tables import client_keys
@@ -32,7 +31,7 @@ LIST_KEYS = (
 )
 
 
-async def list_keys(database: Database, client_id: str) -> list[Record]:
+async def list_keys(database: Database, client_id: str) -> list[Row]:
     """The client's keys, the oldest first."""
     return await database.fetch_all(LIST_KEYS, {"sub": client_id})
 
@@ -53,13 +52,13 @@ SHORTEN = (
 
 async def rotate_keys(
     database: Database, client_id: str, key: ClientKey, now: int, until: int
-) -> list[Record]:
+) -> list[Row]:
     """Add a key, and let those that are open end at `until`, unless they end earlier.
 
     Returns these, as they are then, the oldest first.
     """
 
-    async def rotate() -> list[Record]:
+    async def rotate() -> list[Row]:
         # First, since it makes whoever else changes the registry wait: of two rotations at once,
         # the second one ends the key of the first.
         await mark_registry_changed(database, now)
@@ -74,14 +73,14 @@ async def rotate_keys(
 FIND_KEY = sa.select(client_keys).where(client_keys.c.id == sa.bindparam("key_id"))
 
 
-async def find_key(database: Database, key_id: str) -> Record | None:
+async def find_key(database: Database, key_id: str) -> Row | None:
     return await database.fetch_one(FIND_KEY, {"key_id": key_id})
 
 
 FIND_DIGEST = sa.select(client_keys).where(client_keys.c.digest == sa.bindparam("digest"))
 
 
-async def find_digest(database: Database, digest: str) -> Record | None:
+async def find_digest(database: Database, digest: str) -> Row | None:
     """The key that has this digest. Whoever asks has the key, and not just its public id."""
     return await database.fetch_one(FIND_DIGEST, {"digest": digest})
 

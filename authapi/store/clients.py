@@ -1,12 +1,11 @@
 """The registry of clients: one coroutine for each thing that an operator does."""
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.credentials.client_keys import ClientKey
 from authapi.credentials.scopes import is_within
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store.client_keys import add_key
 from authapi.store.revocations import end_client, ending_by_operator, mark_registry_changed
 from tables import clients
@@ -14,7 +13,7 @@ from tables import clients
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
 
 
-async def find_client(database: Database, client_id: str) -> Record | None:
+async def find_client(database: Database, client_id: str) -> Row | None:
     return await database.fetch_one(FIND_CLIENT, {"sub": client_id})
 
 
@@ -26,14 +25,14 @@ FIND_NAMED = (
 )
 
 
-async def find_named(database: Database, name_or_id: str) -> Record | None:
+async def find_named(database: Database, name_or_id: str) -> Row | None:
     return await database.fetch_one(FIND_NAMED, {"text": name_or_id})
 
 
 LIST_CLIENTS = sa.select(clients).order_by(clients.c.created_at, clients.c.name)
 
 
-async def list_clients(database: Database) -> list[Record]:
+async def list_clients(database: Database) -> list[Row]:
     return await database.fetch_all(LIST_CLIENTS)
 
 

@@ -8,14 +8,12 @@ a snapshot belongs to the connection on which it was taken, and is worth nothing
 
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from authapi.engines.commit_order import AFTER_THE_LAST
-from authapi.engines.database import Database, Unfit
-
-Row = Mapping[str, Any]
+from authapi.engines.database import Database, Row, Unfit
 
 LOAD_SECONDS = 60.0
 """A million rows take 5 seconds. Meanwhile requests ask the database themselves."""

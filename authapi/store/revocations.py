@@ -3,12 +3,11 @@
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS, Claims
 from authapi.engines.commit_order import NextCommit
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from tables import identity, revoked_jtis
 
 ERA_STEP = 0.001
@@ -187,6 +186,6 @@ FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
 )
 
 
-async def find_era(database: Database, client_id: str) -> Record | None:
+async def find_era(database: Database, client_id: str) -> Row | None:
     """When all of the client's sessions were last ended (`revoked_at`), and the `reason`."""
     return await database.fetch_one(FIND_ERA, {"sub": client_id})

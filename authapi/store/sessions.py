@@ -3,11 +3,10 @@
 from typing import cast
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.credentials.claims import Claims, successor_jti
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
 from tables import client_keys, clients, identity, revoked_jtis
 
@@ -44,14 +43,14 @@ FIND_LOGIN = sa.select(
 )
 
 
-async def find_login(database: Database, digest: str) -> Record:
+async def find_login(database: Database, digest: str) -> Row:
     """The key, its client and the client's era, if the key `is_known`.
 
     Whether it opens is for the caller to judge, and an unknown one is looked up in every table,
     too, and has as many texts: else the time of the answer would tell why a key does not open.
     """
     row = await database.fetch_one(FIND_LOGIN, {"digest": digest})
-    return cast(Record, row)  # a row without conditions is always there
+    return cast(Row, row)  # a row without conditions is always there
 
 
 _nothing = sa.cast(sa.null(), sa.BigInteger)
@@ -64,7 +63,7 @@ SPEND = (
 )
 
 
-async def spend(database: Database, claims: Claims, now: float) -> Record | None:
+async def spend(database: Database, claims: Claims, now: float) -> Row | None:
     """Spend a refresh token. Of all who try, on any node, one gets a row."""
     values = {"ended_id": claims.jti, "reason": "spent", "revoked_at": now}
     values |= {"expires_at": claims.exp, "now": now}
@@ -82,17 +81,8 @@ FIND_SPENT = sa.select(
 ).where(revoked_jtis.c.jti == sa.bindparam("jti"))
 
 
-async def find_spent(database: Database, claims: Claims, now: float) -> Record | None:
+async def find_spent(database: Database, claims: Claims, now: float) -> Row | None:
     """What became of a spent refresh token: when, whether its successor is spent too, and
     whether the session still may go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
-
-
-PING = sa.select(clients.c.id).limit(1)
-PING_SECONDS = 1.5
-
-
-async def ping(database: Database) -> None:
-    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
-    await database.ask(PING, {}, PING_SECONDS)

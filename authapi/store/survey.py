@@ -1,15 +1,23 @@
-"""What `manage.py doctor` asks the database: one coroutine for each question, and no change."""
+"""What `/readyz` and `manage.py doctor` ask the database, one coroutine each; nothing changes."""
 
 from typing import Any
 
 import sqlalchemy as sa
-from databases.interfaces import Record
 
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.store.database_identity import newest_number
 from authapi.store.revocations import REGISTRY_VERSION
 from authapi.store.sessions import key_is_open
 from tables import client_keys, clients, identity, revoked_jtis
+
+PING = sa.select(clients.c.id).limit(1)
+PING_SECONDS = 1.5
+
+
+async def ping(database: Database) -> None:
+    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
+    await database.ask(PING, {}, PING_SECONDS)
+
 
 TIME = {
     "sqlite": sa.select(sa.cast(sa.null(), sa.Double)),
@@ -37,7 +45,7 @@ async def newest_row(database: Database) -> float | None:
 IDENTITY = sa.select(identity)
 
 
-async def find_identity(database: Database) -> Record | None:
+async def find_identity(database: Database) -> Row | None:
     """The `database_id`, since when it has been that (`created_at`), and what counts no more."""
     return await database.fetch_one(IDENTITY)
 

@@ -1,6 +1,8 @@
 """Writes answers: always JSON, and a refusal is one of them."""
 
+import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from authapi.errors import CHALLENGE, MethodNotAllowed, NotFound, Refusal, ServerError, error_body
+from authapi.errors import CHALLENGE, MethodNotAllowed, NotFound, Refusal, ServerError
 from authapi.telemetry import audit
 from authapi.telemetry.flood import Refusals
 
@@ -46,15 +48,17 @@ def refuse(request: Request[Any], refusal: Refusal) -> Answer:
     if refusal.event:
         refusals: Refusals = request.scope["state"]["refusals"]
         refusals.record(refusal.event, str(refusal), **refusal.details)
-    return Answer(error_body(refusal), refusal.status, refusal.headers)
+    return Answer(refusal.body(), refusal.status, refusal.headers)
 
 
 class Endpoint(Route):
-    """A route to a handler. Starlette's own looks for the handler of whatever is raised, in a
-    second layer around each request; here a `Refusal` is an answer, and the rest passes through."""
+    """A route to a handler. A `Refusal` is answered here, without the second layer that Starlette's
+    own puts around each request to find the handler of what is raised; the rest passes through."""
 
     def __init__(self, path: str, handler: Handler, method: str = "GET") -> None:
         super().__init__(path, handler, methods=[method])
+        # Starlette's `$` would let a final newline pass.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
         self._handler = handler
         self.app = self._answer
 
@@ -63,13 +67,20 @@ class Endpoint(Route):
         try:
             response = await self._handler(request)
         except Refusal as refusal:
-            response = refuse(request, refusal)
+            response = await answer_refusal(request, refusal)
         await response(scope, receive, send)
 
 
 async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
-    """Of a handler behind a plain `Route`."""
-    return refuse(request, refusal)
+    """Of any handler, when it is due: what is recorded of it has taken its time by then.
+
+    Yields instead of sleeping, since timers count in milliseconds: the rounding would leak what
+    is padded.
+    """
+    answer = refuse(request, refusal)
+    while time.perf_counter() < refusal.answer_at:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # nothing happens that could be waited for
+    return answer
 
 
 async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Response:
@@ -82,7 +93,7 @@ async def answer_http_exception(request: Request[Any], exception: HTTPException)
         headers = {"WWW-Authenticate": CHALLENGE} | headers
     ours: dict[int, Refusal] = {404: NotFound(), 405: MethodNotAllowed()}
     if refusal := ours.get(status):
-        return Answer(error_body(refusal), refusal.status, headers)
+        return Answer(refusal.body(), refusal.status, headers)
     code = re.sub(r"\W+", "_", HTTPStatus(status).phrase.lower())
     return Answer({"error": code, "error_description": exception.detail}, status, headers)
 

@@ -13,7 +13,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import Request
 
 from authapi.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
-from authapi.web.headers import values_of
+from authapi.web.requests import values_of
 from authapi.web.schemas import Payload
 
 MAX_BODY_BYTES = 16 * 1024

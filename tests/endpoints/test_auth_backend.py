@@ -7,11 +7,8 @@ from starlette.requests import HTTPConnection
 
 from auth_backend import Anonymous, BearerBackend, Client, extract_bearer
 from authapi.credentials.claims import Claims
-from authapi.credentials.tokens import Tokens
 from authapi.errors import InvalidRequest, InvalidToken, Refusal, TemporarilyUnavailable
-from authapi.rules.revocations import Revocations
-from tests import forge
-from tests.conftest import DATABASE_ID, SECRET, Clock
+from tests.conftest import DATABASE_ID
 
 HEADERS: dict[tuple[str, ...], str | type[Refusal] | None] = {
     ("Bearer abc",): "abc",
@@ -48,32 +45,27 @@ def named(values: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", value.encode()) for value in values]
 
 
-class Judge(Revocations):
-    """Answers what it is told to."""
-
-    def __init__(self, answer: bool | Refusal) -> None:
-        self.answer = answer
-
-    async def is_ended(self, claims: Claims) -> bool:
-        if isinstance(self.answer, Refusal):
-            raise self.answer
-        return self.answer
+CLAIMS = Claims(
+    "client-1", "session-1", "jti-1", "key-1", "read write", 0, 1, 2, database_id=DATABASE_ID
+)
 
 
-def backend(clock: Clock, answer: bool | Refusal) -> BearerBackend:
-    tokens = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10, clock)
-    tokens.serve(DATABASE_ID)
-    return BearerBackend(tokens, Judge(answer))
+def backend(answer: Claims | Refusal) -> BearerBackend:
+    async def check(token: str) -> Claims:
+        assert token == "abc"
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    return BearerBackend(check)
 
 
-def connection(token: str) -> HTTPConnection:
-    headers = [(b"authorization", f"Bearer {token}".encode())]
-    return HTTPConnection({"type": "http", "headers": headers})
+def connection() -> HTTPConnection:
+    return HTTPConnection({"type": "http", "headers": named(("Bearer abc",))})
 
 
-def test_a_good_token_makes_a_client_with_its_scopes(clock: Clock) -> None:
-    request = connection(forge.token(scope="read write"))
-    credentials, user = asyncio.run(backend(clock, False).authenticate(request))
+def test_a_good_token_makes_a_client_with_its_scopes() -> None:
+    credentials, user = asyncio.run(backend(CLAIMS).authenticate(connection()))
     assert credentials.scopes == ["read", "write"]
     assert isinstance(user, Client)
     assert user.is_authenticated
@@ -84,17 +76,12 @@ def test_a_good_token_makes_a_client_with_its_scopes(clock: Clock) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("answer", "refusal"),
-    [(True, InvalidToken), (TemporarilyUnavailable(), TemporarilyUnavailable)],
-)
-def test_whoever_is_refused_is_a_stranger_with_the_reason(
-    clock: Clock, answer: bool | Refusal, refusal: type[Refusal]
-) -> None:
-    request = connection(forge.token())
-    credentials, user = asyncio.run(backend(clock, answer).authenticate(request))
+@pytest.mark.parametrize("refusal", [InvalidToken(), TemporarilyUnavailable()])
+def test_who_is_refused_is_anonymous_with_the_reason(refusal: Refusal) -> None:
+    credentials, user = asyncio.run(backend(refusal).authenticate(connection()))
     assert credentials.scopes == []
     assert isinstance(user, Anonymous)
     assert not user.is_authenticated
     assert (user.identity, user.display_name) == ("", "")
-    assert isinstance(user.refusal, refusal)
+    assert user.refusal is refusal
+    assert refusal.__traceback__ is None

@@ -25,6 +25,7 @@ from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from authapi.store.following import Follower
 from authapi.store.revocations import Ending
+from authapi.store.survey import ping
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer
@@ -200,7 +201,7 @@ def test_nothing_is_left_behind_by_cancelled_requests(settings: Settings) -> Non
     async def action(database: Database) -> None:
         for _ in range(20):
             tasks: list[asyncio.Task[Any]] = [
-                asyncio.create_task(store.ping(database)) for _ in range(30)
+                asyncio.create_task(ping(database)) for _ in range(30)
             ]
             tasks += [
                 asyncio.create_task(
@@ -213,7 +214,7 @@ def test_nothing_is_left_behind_by_cancelled_requests(settings: Settings) -> Non
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         async with asyncio.timeout(10):
-            await asyncio.gather(*(store.ping(database) for _ in range(30)))
+            await asyncio.gather(*(ping(database) for _ in range(30)))
 
     run(settings, action)
 

@@ -20,12 +20,12 @@ from tests import forge
 from tests.conftest import Clock, Registered
 
 COUNTED = {
-    ("sqlite", "ask"): "questions",
+    ("sqlite", "fetch"): "questions",
     ("base_events", "run_in_executor"): "hops",
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",
     ("signing_keys", "verify"): "signatures",
-    ("failed_logins", "pad_refusal"): "concealments",
+    ("failed_logins", "count"): "failures",
 }
 
 Send = Callable[..., Awaitable[tuple[dict[str, Any], Counter[str]]]]
@@ -134,10 +134,10 @@ def test_a_stranger_costs_a_signature_at_most(settings: Settings, clock: Clock) 
         unknown = forge.token(secret="k" * 32)
         assert (await send("/secure-data", unknown, 401))[1] == costs(0, 0, 0)
         key = "ck_0123456789abcdef_" + "a" * 51
-        concealed = Counter(concealments=1)
-        assert (await send("/login", status=401, client_key=key))[1] == concealed
+        failed = Counter(failures=1)
+        assert (await send("/login", status=401, client_key=key))[1] == failed
         unknown = new_client_key().text
-        refused = costs(1, 1, 0) + concealed
+        refused = costs(1, 1, 0) + failed
         assert (await send("/login", status=401, client_key=unknown))[1] == refused
 
     run(settings, clock, test)

@@ -11,7 +11,7 @@ import pytest
 
 from authapi.engines.database import Database, explain
 from authapi.engines.postgres import PROXIED
-from authapi.store import sessions as store
+from authapi.store import survey
 from tests.conftest import SECRET, make_database
 from tests.postgres import Postgres
 from tests.serving import end, free_port, run
@@ -84,7 +84,7 @@ def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres) 
         async with Database(url.replace("postgres@", f"{role}@")) as database:
             await database.kept_connection()
             for _ in range(5):
-                await asyncio.gather(*(store.ping(database) for _ in range(40)))
+                await asyncio.gather(*(survey.ping(database) for _ in range(40)))
 
     asyncio.run(act())
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from authapi.engines import copying, schema
 from authapi.engines.copying import BATCH, CopyRefused
 from authapi.engines.database import Database
-from authapi.engines.server_lock import server_lock
+from authapi.engines.sqlite_files import server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.store import revocations as endings
 from authapi.store.following import Follower

@@ -46,7 +46,7 @@ def test_it_is_the_plain_databases_api(settings: Settings) -> None:
         assert await names(database) == ["a", "b", "c", "d"]
         row = await database.fetch_one(NAMED, {"id": "b"})
         assert row is not None
-        assert (row["name"], row[0]) == ("b", "b")
+        assert dict(row) == {"name": "b"}
         assert await database.fetch_one(NAMED, {"id": "x"}) is None
         assert await database.fetch_val(NAMED, {"id": "x"}) is None
         assert await database.fetch_val("SELECT count(*) FROM clients") == 4

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from authapi.engines.database import Database
-from authapi.store import sessions as store
+from authapi.store.survey import ping
 from tests.conftest import Clock, make_database
 from tests.copies import copy_of
 from tests.postgres import Postgres
@@ -30,7 +30,7 @@ def test_who_has_waited_for_the_longest_is_the_next(url: str) -> None:
         async with Database(url, pool_size=1) as database:
 
             async def ask(number: int) -> None:
-                await store.ping(database)
+                await ping(database)
                 answered.append(number)
 
             async with asyncio.TaskGroup() as tasks:
@@ -75,13 +75,13 @@ def test_questions_that_are_given_up_leave_no_turn_behind(url: str) -> None:
     async def act() -> None:
         async with Database(url, pool_size=3) as database:
             for _ in range(10):
-                tasks = [asyncio.create_task(store.ping(database)) for _ in range(RUSH)]
+                tasks = [asyncio.create_task(ping(database)) for _ in range(RUSH)]
                 for number, task in enumerate(tasks):
                     if number % 2:
                         await asyncio.sleep(0)
                         task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             async with asyncio.timeout(10):
-                await asyncio.gather(*(store.ping(database) for _ in range(RUSH)))
+                await asyncio.gather(*(ping(database) for _ in range(RUSH)))
 
     asyncio.run(act())

@@ -20,10 +20,11 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidToken, TemporarilyUnavailable
 from authapi.rules import purging
-from authapi.rules.client_authentication import authenticate_client
+from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
+from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import TIMER_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
@@ -581,13 +582,19 @@ class Worker:
             clocks=self.clocks,
             serve=self.tokens.serve,
         )
-        self.client_cache = parts.client_cache(self.revocations)
+        count, unlimited = SharedCount("memory://"), "1000000000/second"
+        self.client_authentication = ClientAuthentication(
+            parts.client_cache(self.database, self.revocations),
+            self.revocations,
+            FailedLogins(count, unlimited, unlimited),
+        )
         self.sessions = parts.sessions(
             self.database,
             self.tokens,
-            self.client_cache,
+            self.revocations,
+            self.client_authentication,
             ClientKeyUses(self.database),
-            ClientLogins(SharedCount("memory://"), "1000000000/second"),
+            ClientLogins(count, unlimited),
             parts.issuing(self.database),
             grace_seconds=10,
         )
@@ -605,10 +612,10 @@ class Worker:
     def accepts(self, access_token: str) -> bool:
         """Whether a request with it would be let in now; a 503 does not."""
         try:
-            claims = self.tokens.verify(ACCESS, access_token)
-            return not at_once(self.revocations.is_ended(claims))
+            at_once(self.sessions.check(access_token))
         except (InvalidToken, TemporarilyUnavailable):
             return False
+        return True
 
     def would_refresh(self, refresh_token: str) -> bool:
         try:
@@ -619,7 +626,7 @@ class Worker:
 
     def would_log_in(self, client_key: str) -> bool:
         try:
-            at_once(authenticate_client(self.database, self.client_cache, client_key, self.wall()))
+            at_once(self.client_authentication.judge(client_key, self.wall()))
         except (InvalidClient, TemporarilyUnavailable):
             return False
         return True

@@ -20,7 +20,7 @@ import psutil
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines import schema
 from authapi.engines.database import Database
-from authapi.engines.sqlite import create_file
+from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.postgres import Postgres

@@ -29,14 +29,14 @@ from hypothesis.stateful import (
 
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
-from authapi.store.following import Ended, Follower, Reading, Row
+from authapi.store.following import Ended, Follower, Reading
 from authapi.store.revocations import Ending
 from tests.faults.model import (
     Cluster,
@@ -381,7 +381,7 @@ class Machine(RuleBasedStateMachine):
     def _log_in(self, worker: Worker, client_id: str) -> None:
         client = self.cluster.state.clients.get(client_id)
         if client is not None:
-            task = self.world.start(worker.sessions.log_in(client.key.text))
+            task = self.world.start(worker.sessions.log_in(client.key.text, "192.0.2.1"))
             if task.done():
                 self._issue(worker, task, None)
             else:  # it waits for a log-out to be committed
@@ -599,16 +599,16 @@ class WithoutChanges(Revocations):
 class CacheThatStays(ClientCache):
     """Whatever changes."""
 
-    def kept(self, name: str) -> dict[str, Any] | None:
-        self._changes = self.revocations.registry_version
-        return super().kept(name)
+    def get(self, name: str) -> Row | None:
+        self._version = self._revocations.registry_version
+        return super().get(name)
 
 
 class CacheWithoutLease(ClientCache):
-    def kept(self, name: str) -> dict[str, Any] | None:
-        kept = super().kept(name)
-        row, until = self._kept.get(name, (None, 0))
-        return kept or (row if self.revocations.clocks.steady() < until else None)
+    def get(self, name: str) -> Row | None:
+        good = super().get(name)
+        answer, until = self._answers.get(name, (None, 0))
+        return good or (answer if self._revocations.clocks.steady() < until else None)
 
 
 class EndsWhatItKnows(Sessions):

@@ -40,10 +40,10 @@ MAY_IMPORT = {
         "server": "addresses credentials engines errors settings store telemetry web",
         "commands": "credentials engines errors rules server settings store tables telemetry",
         # the doors
-        "auth_backend": "credentials errors rules web",
+        "service": "clocks credentials engines rules server settings telemetry",
+        "auth_backend": "credentials errors web",
         "handlers": "auth_backend credentials engines errors rules store telemetry web",
-        "app": "auth_backend clocks credentials engines handlers rules server settings "
-        "telemetry web",
+        "app": "auth_backend clocks engines handlers server service settings telemetry web",
         "manage": "commands telemetry",
     }.items()
 }
@@ -55,6 +55,7 @@ ONLY_IN = {
         "asyncpg": "engines/postgres",
         "aiosqlite": "engines",
         "click": "commands manage",
+        "databases": "engines settings",
         "joserfc": "credentials/signing_keys",
         "limits": "rules/client_logins rules/failed_logins rules/shared_count settings",
         "marshmallow": "settings web",

@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.engines.database import Database
-from authapi.errors import InvalidClient
 from authapi.rules.client_cache import CACHE_SECONDS, MAX_CACHED, ClientCache
+from authapi.rules.revocations import Revocations
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from settings import Settings
@@ -24,24 +23,28 @@ MAX_AGE = 5.0
 
 
 class Asked:
-    """Answers with how often it was asked; does `meanwhile` before it does."""
+    """A database that answers with how often it was asked; does `meanwhile` before it does."""
 
     def __init__(self) -> None:
         self.times = 0
         self.meanwhile: Callable[[], Any] | None = None
+        self.finds = True
 
-    async def __call__(self) -> Any:
+    async def fetch_one(self, query: Any, values: Any) -> Any:
         self.times += 1
         if self.meanwhile:
             await self.meanwhile()
-        return {"times": self.times}
+        return {"times": self.times} if self.finds else None
 
 
 async def changed(database: Database) -> None:
     await registry.enable_client(database, "client-1", NOW)
 
 
-def run(settings: Settings, test: Callable[[ClientCache, Asked, Clock], Any]) -> None:
+Test = Callable[[ClientCache, Asked, Clock, Revocations], Any]
+
+
+def run(settings: Settings, test: Test) -> None:
     """With a copy that was just loaded, and that only the test polls."""
 
     async def on_database() -> None:
@@ -49,84 +52,93 @@ def run(settings: Settings, test: Callable[[ClientCache, Asked, Clock], Any]) ->
             clock = Clock()
             revocations = copy_of(database, clock, clock, MAX_AGE)
             await revocations.read()
-            await test(ClientCache(revocations), Asked(), clock)
+            asked = Asked()
+            await test(ClientCache(cast(Database, asked), revocations), asked, clock, revocations)
 
     asyncio.run(on_database())
 
 
 def test_an_answer_is_kept_while_the_copy_is_fresh(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
-        assert [await client_cache.find("a", ask) for _ in range(3)] == [{"times": 1}] * 3
-        assert await client_cache.find("b", ask) == {"times": 2}
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
+        assert [await client_cache.find_client("a") for _ in range(3)] == [{"times": 1}] * 3
+        assert await client_cache.find_client("b") == {"times": 2}
         clock.advance(MAX_AGE)
-        assert await client_cache.find("a", ask) == {"times": 3}
-        await client_cache.revocations.read()
-        assert await client_cache.find("a", ask) == {"times": 3}
+        assert await client_cache.find_client("a") == {"times": 3}
+        await revocations.read()
+        assert await client_cache.find_client("a") == {"times": 3}
 
     run(settings, test)
 
 
 def test_a_change_of_the_registry_ends_what_is_kept(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
         for times in (1, 2, 3):
             for _ in range(2):
-                assert await client_cache.find("a", ask) == {"times": times}
+                assert await client_cache.find_client("a") == {"times": times}
             async with Database(settings.database_url) as elsewhere:
                 await changed(elsewhere)
-            assert await client_cache.find("a", ask) == {"times": times}
-            await client_cache.revocations.read()
+            assert await client_cache.find_client("a") == {"times": times}
+            await revocations.read()
 
     run(settings, test)
 
 
 def test_an_answer_from_before_a_change_is_not_kept(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
         async def change() -> None:
             async with Database(settings.database_url) as elsewhere:
                 await changed(elsewhere)
-            await client_cache.revocations.read()
-            await client_cache.find("b", Asked())  # by then, what was kept is cleared
+            await revocations.read()
+            client_cache.get("b")  # by then, what was kept is cleared
 
-        ask.meanwhile = change
-        assert await client_cache.find("a", ask) == {"times": 1}
-        ask.meanwhile = None
-        assert await client_cache.find("a", ask) == {"times": 2}
-        assert await client_cache.find("a", ask) == {"times": 2}
+        asked.meanwhile = change
+        assert await client_cache.find_client("a") == {"times": 1}
+        asked.meanwhile = None
+        assert await client_cache.find_client("a") == {"times": 2}
+        assert await client_cache.find_client("a") == {"times": 2}
 
     run(settings, test)
 
 
 def test_no_answer_is_kept_for_longer_than_the_copy_keeps_an_era(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
-        await client_cache.find("a", ask)
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
+        await client_cache.find_client("a")
         clock.advance(CACHE_SECONDS)
-        await client_cache.revocations.read()
-        assert await client_cache.find("a", ask) == {"times": 2}
+        await revocations.read()
+        assert await client_cache.find_client("a") == {"times": 2}
 
     run(settings, test)
 
 
-def test_a_refusal_is_not_kept(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
-        async def refuse() -> None:
-            raise InvalidClient
-
-        ask.meanwhile = refuse
+def test_that_there_is_no_such_client_is_not_kept(settings: Settings) -> None:
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
+        asked.finds = False
         for times in (1, 2):
-            with pytest.raises(InvalidClient):
-                await client_cache.find("a", ask)
-            assert ask.times == times
+            assert await client_cache.find_client("a") is None
+            assert asked.times == times
 
     run(settings, test)
 
 
 def test_so_many_are_kept_and_no_more(settings: Settings) -> None:
-    async def test(client_cache: ClientCache, ask: Asked, clock: Clock) -> None:
+    async def test(
+        client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
+    ) -> None:
         for number in range(MAX_CACHED):
-            await client_cache.find(f"{number}", ask)
-        assert await client_cache.find("0", ask) == {"times": MAX_CACHED + 1}
-        assert await client_cache.find("0", ask) == {"times": MAX_CACHED + 1}
-        assert await client_cache.find(f"{MAX_CACHED - 1}", ask) == {"times": MAX_CACHED + 2}
+            await client_cache.find_client(f"{number}")
+        assert await client_cache.find_client("0") == {"times": MAX_CACHED + 1}
+        assert await client_cache.find_client("0") == {"times": MAX_CACHED + 1}
+        assert await client_cache.find_client(f"{MAX_CACHED - 1}") == {"times": MAX_CACHED + 2}
 
     run(settings, test)
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from databases.interfaces import Record
 from sqlalchemy.sql import ClauseElement
 from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.engines import schema
-from authapi.engines.database import Database
+from authapi.engines.database import Database, Row
 from authapi.errors import TemporarilyUnavailable
 from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.server.background import repeat
@@ -160,7 +159,9 @@ class Gate(Database):
         self.may_answer = asyncio.Event()
         self.is_broken = False
 
-    async def fetch_all(self, query: ClauseElement | str, values: Any = None) -> list[Record]:
+    async def fetch_all(  # type: ignore[override]
+        self, query: ClauseElement | str, values: Any = None
+    ) -> list[Row]:
         is_broken = self.is_broken
         rows = [] if is_broken else await super().fetch_all(query, values)
         self.has_begun.set()

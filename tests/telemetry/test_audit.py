@@ -3,16 +3,14 @@
 import json
 import logging
 import re
-import threading
 from collections.abc import Callable
-from io import StringIO
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from authapi.credentials.client_keys import digest_of
-from authapi.telemetry.audit import JSONFormatter, LineHandler, PlainFormatter
+from authapi.telemetry.logs import JSONFormatter
 from tests import forge
 from tests.checks import bearer
 from tests.conftest import Clock, Registered
@@ -153,50 +151,3 @@ def test_no_key_token_or_digest_is_told(
         if len(str(hidden)) > 30:
             assert str(hidden) not in told
             assert str(hidden)[-20:] not in told
-
-
-def test_people_get_plain_lines() -> None:
-    record = logging.makeLogRecord(
-        {"msg": "login", "levelname": "INFO", "details": {"client": "a"}}
-    )
-    assert re.fullmatch(r"[\d :,-]+ INFO login client=a", PlainFormatter().format(record))
-
-
-def test_a_traceback_stays_in_its_line() -> None:
-    try:
-        raise RuntimeError("a\nb")
-    except RuntimeError as error:
-        record = logging.makeLogRecord(
-            {"msg": "fault", "levelname": "ERROR", "exc_info": (RuntimeError, error, None)}
-        )
-    line = JSONFormatter().format(record)
-    assert "\n" not in line
-    assert "RuntimeError: a\nb" in json.loads(line)["traceback"]
-
-
-def test_a_line_in_a_line_is_no_deadlock() -> None:
-    """To write may start the garbage collector, and asyncio logs what that finds."""
-
-    class Stream(StringIO):
-        def flush(self) -> None:
-            if self.getvalue().count("\n") == 1:
-                handler.handle(record)
-
-    record = logging.makeLogRecord({"msg": "login", "levelname": "INFO"})
-    stream = Stream()
-    handler = LineHandler(stream, JSONFormatter())
-    writer = threading.Thread(target=handler.handle, args=(record,), daemon=True)
-    writer.start()
-    writer.join(timeout=20)
-    assert not writer.is_alive()
-    assert stream.getvalue().count("\n") == 2
-
-
-def test_that_nobody_reads_the_lines_is_no_fault_of_a_request(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    stream = StringIO()
-    stream.close()
-    record = logging.makeLogRecord({"msg": "login", "levelname": "INFO"})
-    assert LineHandler(stream, JSONFormatter()).handle(record)
-    assert "I/O operation on closed file" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from app import create_app
-from authapi.telemetry.audit import JSONFormatter
 from authapi.telemetry.flood import LINES_A_SECOND, MAX_ALIKE, Refusals
-from authapi.web.headers import OriginMiddleware
+from authapi.telemetry.logs import JSONFormatter
+from authapi.web.requests import OriginMiddleware
 from settings import Settings
 from tests import forge
 from tests.checks import bearer

@@ -1,5 +1,7 @@
 """Whatever a handler raises is answered with its own status, in the one shape of an error."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from authapi.web.answers import Answer, Endpoint, exception_handlers
+from authapi.errors import InvalidClient
+from authapi.telemetry.flood import Refusals
+from authapi.web.answers import Answer, Endpoint, answer_refusal, exception_handlers
 
 
 async def refuse(request: Request[Any]) -> Response:
@@ -78,3 +82,19 @@ def test_starlettes_own_requires_is_answered_as_what_it_is(api: TestClient) -> N
 def test_a_status_without_a_body_has_none(api: TestClient) -> None:
     response = api.get("/ours/304")
     assert (response.status_code, response.content) == (304, b"")
+
+
+def test_a_refusal_is_answered_when_it_is_due_and_others_are_served_meanwhile() -> None:
+    async def test() -> None:
+        request = Request[Any]({"type": "http", "state": {"refusals": Refusals()}})
+        refusal = InvalidClient()
+        refusal.answer_at = time.perf_counter() + 0.01
+        answer = asyncio.create_task(answer_refusal(request, refusal))
+        turns = 0
+        while not answer.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert time.perf_counter() >= refusal.answer_at
+        assert turns > 1
+
+    asyncio.run(test())

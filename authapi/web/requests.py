@@ -1,4 +1,4 @@
-"""The head of a request: what stands in its headers, its id, and where it comes from."""
+"""What is read of a request's head: the values of a header, its id, its sender."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 """As the server hands them over: names in lower case, in their order."""
 _SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
 _PROCESS = secrets.token_hex(6)
-_requests = itertools.count(1)  # cheaper than new randomness, and told apart as well
+_requests = itertools.count(1)  # cheaper than randomness, and as unique
 
 
 def values_of(name: bytes, headers: Headers) -> list[bytes]:
@@ -25,6 +25,11 @@ def values_of(name: bytes, headers: Headers) -> list[bytes]:
         if each == name:
             values.append(value)
     return values
+
+
+def sender_of(scope: Scope) -> str:
+    """The network address of the client; empty where there is none, as behind a Unix socket."""
+    return scope["client"][0] if scope["client"] else ""
 
 
 class OriginMiddleware:
@@ -41,9 +46,9 @@ class OriginMiddleware:
         if scope["type"] == "http":
             address, port = scope["client"] or ("", 0)
             # Once more, since a proxy forwards an address as it came in there.
-            scope["client"] = (address := plain(address), port)
+            scope["client"] = (plain(address), port)
             deadline.begin()
-            audit.begin(_request_id(scope), address)
+            audit.begin(_request_id(scope), sender_of(scope))
         await self.app(scope, receive, send)
 
 

@@ -1,0 +1,43 @@
+"""What RFC 9110 and 9112 demand of a request's head, and the parser lets pass."""
+
+import re
+
+from authapi.errors import ContentTooLarge, InvalidRequest
+from authapi.web.payloads import MAX_BODY_BYTES
+from authapi.web.requests import Headers
+
+_HOST = re.compile(rb"[A-Za-z0-9._:%\[\]~!$&'()*+;=-]*")
+
+
+def judge_head(version: str, headers: Headers) -> None:
+    """RFC 9112, 2.3, 3.2 and 6.1; and the length of the body, before a byte of it is read.
+
+    Raises `InvalidRequest` or `ContentTooLarge`.
+    """
+    hosts, codings = [], []
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value.strip())
+        elif name == b"transfer-encoding":
+            codings.append(value.strip().lower())
+        elif name == b"content-length" and int(value) > MAX_BODY_BYTES:
+            raise ContentTooLarge
+    if version not in ("1.0", "1.1") or len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise InvalidRequest
+    if codings not in ([], [b"chunked"]) or not all(map(_HOST.fullmatch, hosts)):
+        raise InvalidRequest
+
+
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """The head again, without the wish to upgrade to another protocol, which we may ignore
+    (RFC 9110, 7.8). Raises `InvalidRequest` for CONNECT, which wishes nothing else.
+    """
+    if method == b"CONNECT":
+        raise InvalidRequest
+    kept = [
+        b"%b: %b" % (name, value)
+        for name, value in headers
+        if name not in (b"upgrade", b"http2-settings")
+        and not (name == b"connection" and b"upgrade" in value.lower())
+    ]
+    return b"\r\n".join([b"%b %b HTTP/%b" % (method, url, version.encode()), *kept, b"", b""])

@@ -1,0 +1,139 @@
+"""Puts the parts of the service together, and repeats what it does beside the requests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from authapi.clocks import Clock, Clocks
+from authapi.credentials.signing_key_file import WatchedKeys
+from authapi.credentials.signing_schedule import CHECK_SECONDS
+from authapi.credentials.tokens import Tokens
+from authapi.engines import schema
+from authapi.engines.database import Database
+from authapi.engines.sqlite_files import server_lock
+from authapi.rules.client_authentication import ClientAuthentication
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
+from authapi.rules.client_logins import ClientLogins
+from authapi.rules.failed_logins import FailedLogins
+from authapi.rules.issuing import RENEW_SECONDS, Issuing
+from authapi.rules.purging import purge_when_settled
+from authapi.rules.revocations import Revocations
+from authapi.rules.sessions import Sessions
+from authapi.rules.shared_count import SharedCount
+from authapi.server.background import attempt, repeat
+from authapi.telemetry.flood import Refusals
+from settings import Settings, schedule_of
+
+PURGE_SECONDS = 60.0
+FLUSH_SECONDS = 1.0
+
+Repeated = tuple[Callable[[], Awaitable[object]], float]
+"""What is done, and the seconds between two times."""
+
+
+class Service:
+    """All parts. To make them does no I/O."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        create_database: Callable[[str], Database],
+        steady_clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self.database = create_database(settings.database_url)
+        self.tokens = create_tokens(settings, clock)
+        self.signing_keys = create_signing_keys(settings, self.tokens, clock)
+        self._clocks = Clocks(clock, steady_clock)
+        self._revocations = self._create_revocations()
+        self.client_cache = ClientCache(self.database, self._revocations)
+        self._key_uses = ClientKeyUses(self.database)
+        self._issuing = Issuing(self.database)
+        self.sessions = self._create_sessions()
+        self.refusals = Refusals()
+
+    def _create_revocations(self) -> Revocations:
+        settings = self._settings
+        return Revocations(
+            self.database,
+            access_seconds=settings.access_token_seconds,
+            leeway_seconds=settings.leeway_seconds,
+            max_age_seconds=settings.revocation_max_age_seconds,
+            is_shared=settings.workers > 1 or not self.database.is_sqlite,
+            clocks=self._clocks,
+            serve=self.tokens.serve,
+        )
+
+    def _create_sessions(self) -> Sessions:
+        settings = self._settings
+        count = SharedCount(settings.rate_limit_storage)
+        failed_logins = FailedLogins(
+            count,
+            by_address=settings.login_failures_by_address,
+            together=settings.login_failures_together,
+        )
+        return Sessions(
+            self.database,
+            self.tokens,
+            self._revocations,
+            ClientAuthentication(self.client_cache, self._revocations, failed_logins),
+            self._key_uses,
+            ClientLogins(count, settings.logins_by_client),
+            self._issuing,
+            settings.refresh_grace_seconds,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """With the database at hand, what is ended in memory, and everything repeated."""
+        database = self.database
+        async with AsyncExitStack() as stack:
+            if database.is_sqlite:
+                is_alone = self._settings.workers == 1
+                stack.enter_context(server_lock(database.url.database, is_alone))
+            await stack.enter_async_context(database)
+            await schema.check(database)
+            await self._revocations.read()
+            if self.signing_keys:
+                self.signing_keys.load()
+            stack.push_async_callback(attempt, self._key_uses.write)
+            stack.push_async_callback(self.refusals.flush)
+            for action, seconds in self._repeated():
+                stack.callback(asyncio.create_task(repeat(action, seconds)).cancel)
+            yield
+
+    def _repeated(self) -> Iterator[Repeated]:
+        yield self._revocations.read, self._settings.revocation_poll_seconds
+        yield self._renew_issuing, RENEW_SECONDS
+        yield self._purge, PURGE_SECONDS
+        yield self._key_uses.write, WRITE_SECONDS
+        yield self.refusals.flush, FLUSH_SECONDS
+        if self.signing_keys:
+            yield self.signing_keys.poll, CHECK_SECONDS
+
+    async def _renew_issuing(self) -> None:
+        await self._issuing.renew(self.tokens.database_id, self._clocks.wall())
+
+    async def _purge(self) -> None:
+        await purge_when_settled(self.database, self._clocks, self._settings.leeway_seconds)
+
+
+def create_tokens(settings: Settings, clock: Clock) -> Tokens:
+    secrets = (settings.secret_key, *settings.secret_key_fallbacks)
+    return Tokens(
+        [secret for secret in secrets if secret],
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        access_seconds=settings.access_token_seconds,
+        refresh_seconds=settings.refresh_token_seconds,
+        leeway_seconds=settings.leeway_seconds,
+        clock=clock,
+    )
+
+
+def create_signing_keys(settings: Settings, tokens: Tokens, clock: Clock) -> WatchedKeys | None:
+    if not settings.signing_keys_file:
+        return None
+    return WatchedKeys(settings.signing_keys_file, schedule_of(settings), tokens.use, clock)

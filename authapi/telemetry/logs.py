@@ -1,0 +1,79 @@
+"""How log lines look, and where they go."""
+
+import logging
+import threading
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TextIO
+
+import orjson
+
+from authapi.telemetry import audit
+
+
+class LineHandler(logging.Handler):
+    """One lock, one write, one flush, and no filters."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._stream = stream
+        self._format = formatter.format
+        # Writing may start the garbage collector, and asyncio logs what that finds.
+        self._turn = threading.RLock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        try:
+            line = self._format(record)
+            with self._turn:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+        except Exception:  # nobody reads any more: no request fails for that
+            self.handleError(record)
+        return True
+
+
+class JSONFormatter(logging.Formatter):
+    """For machines: a JSON object for each record, so that nothing sent can forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= getattr(record, "details", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class PlainFormatter(logging.Formatter):
+    """For people at a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        details: dict[str, str | None] = getattr(record, "details", {})
+        pairs = (f"{name}={value}" for name, value in details.items())
+        return " ".join([super().format(record), *pairs])
+
+
+def configure_logging(level: str, stream: TextIO) -> None:
+    """Plain lines at a terminal, else JSON; and the audit trail whatever the level."""
+    formatter = PlainFormatter() if stream.isatty() else JSONFormatter()
+    handlers = [LineHandler(stream, formatter)]
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
+    audit.logger.setLevel(logging.INFO)
+    # None of our lines shows these, so they need not be looked up (Logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # since Python 3.12
+    # At their lower levels these log the values of queries, digests and token ids among them; and
+    # asyncpg warns of an outage with a traceback each second, where database.py writes one line.
+    for name in ("databases", "aiosqlite", "asyncpg", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,63 @@
+"""Every key that opens nothing is refused alike, and as late as any other."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines.database import Database
+from authapi.errors import InvalidClient
+from authapi.rules.client_authentication import REFUSAL_SECONDS, ClientAuthentication
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.failed_logins import FailedLogins
+from authapi.rules.shared_count import SharedCount
+from tests.conftest import NOW, Clock
+from tests.copies import copy_of
+
+OPEN = {
+    "is_known": True,
+    "id": "client-1",
+    "key_id": "key-1",
+    "disabled_at": None,
+    "revoked_at": None,
+    "expires_at": None,
+    "era": 0,
+}
+DEAD: dict[str, dict[str, Any]] = {
+    "unknown key": {"is_known": False},
+    "disabled client": {"disabled_at": 1},
+    "revoked key": {"revoked_at": 1},
+    "expired key": {"expires_at": int(NOW)},
+}
+
+
+class Found:
+    """A database that finds this."""
+
+    def __init__(self, login: Mapping[str, Any]) -> None:
+        self.url = type("URL", (), {"dialect": "sqlite"})
+        self._login = login
+
+    async def fetch_one(self, query: Any, values: Any) -> Mapping[str, Any]:
+        return self._login
+
+
+@pytest.mark.parametrize("reason", ["malformed key", *DEAD])
+def test_a_key_that_opens_nothing_is_refused_as_late_as_any(reason: str, clock: Clock) -> None:
+    async def authenticate() -> None:
+        database = cast(Database, Found(OPEN | DEAD.get(reason, {})))
+        revocations = copy_of(database, clock, clock)
+        limits = FailedLogins(SharedCount("memory://"), "9/hour", "9/hour")
+        authentication = ClientAuthentication(
+            ClientCache(database, revocations), revocations, limits
+        )
+        key = "malformed" if reason == "malformed key" else new_client_key().text
+        began = time.perf_counter()
+        with pytest.raises(InvalidClient, match=reason) as refused:
+            await authentication.authenticate(key, "192.0.2.1", NOW)
+        assert began <= refused.value.answer_at - REFUSAL_SECONDS <= time.perf_counter()
+
+    asyncio.run(authenticate())
