@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from socket import socket
 
 import uvicorn
@@ -17,6 +18,7 @@ from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.server_lock import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
+from authapi.server.limits import LIMITS, Limits
 from authapi.server.protocol import GuardedProtocol
 from authapi.telemetry.audit import configure_logging
 from settings import Settings, SettingsError, load_settings
@@ -25,7 +27,7 @@ STOP_SECONDS = 6
 """How long a stop waits for the requests in flight."""
 
 
-def main() -> None:
+def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
     """Serve until a signal. Exits with 2 if something is amiss, and says in a line what.
 
     A port that cannot be had is told by uvicorn, which exits with a status of its own.
@@ -36,7 +38,7 @@ def main() -> None:
         if settings.signing_keys_file:
             key_file.read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
-        config = configure_server(settings)
+        config = configure_server(settings, limits, stop_seconds)
         # First, since a port in use must not cost a newcomer the key that is shown once.
         listener = config.bind_socket()
         asyncio.run(prepare(settings, listener.getsockname()[1]))
@@ -84,7 +86,7 @@ def supervise(supervisor: Multiprocess) -> None:
         sys.exit(STARTUP_FAILURE)
 
 
-def configure_server(settings: Settings) -> uvicorn.Config:
+def configure_server(settings: Settings, limits: Limits, stop_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         "app:app_from_environment",
         factory=True,
@@ -93,11 +95,11 @@ def configure_server(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         lifespan="on",
         log_config=None,
-        http=GuardedProtocol,
+        http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # is only called
         ws="none",
         access_log=False,  # it would log tokens that callers put into a query
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
     )

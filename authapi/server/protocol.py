@@ -7,6 +7,7 @@ But uvicorn lets a stranger send an endless head, or nothing at all, for as long
 import asyncio
 import math
 import re
+from typing import Any
 
 import httptools
 import orjson
@@ -24,17 +25,13 @@ from authapi.errors import (
     RequestTimeout,
     error_body,
 )
+from authapi.server.limits import LIMITS, Limits
 from authapi.web.payloads import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
 """With what frames the body: chunks, their extensions, trailers."""
-MAX_CONNECTIONS = 1_000
-"""For each worker. Past it, whoever has kept us waiting for the longest has to go."""
 MAX_PIPELINED = 100
-WAIT_SECONDS = 10.0
-"""How long a head may take to arrive, then a body, and then an answer to be read."""
-CHECK_SECONDS = 1.0
 
 _HOST = re.compile(rb"[A-Za-z0-9._:%\[\]~!$&'()*+;=-]*")
 
@@ -47,21 +44,22 @@ _ANSWER = (
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `waits_since` is the loop's time since when its client owes us something."""
 
-    max_connections = MAX_CONNECTIONS
-    wait_seconds = WAIT_SECONDS
-    check_seconds = CHECK_SECONDS
     connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # we serve no other protocol
     waits_since: float | None
     _unread_since: float | None = None
     _in_head: bool
     _received: int
 
+    def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._limits = limits
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_head(received=0)
         self._checked_at = self.loop.time()
-        self._check = self.loop.call_later(self.check_seconds, self._check_waits)
-        if len(self.connections) > self.max_connections:
+        self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
+        if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -171,24 +169,24 @@ class GuardedProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_waits(self) -> None:
-        now = self.loop.time()
+        now, wait_seconds = self.loop.time(), self._limits.wait_seconds
         # If this process was held up, the caller was not: what has come meanwhile is read first.
-        is_late = now - self._checked_at > 2 * self.check_seconds
+        is_late = now - self._checked_at > 2 * self._limits.check_seconds
         self._checked_at = now
         if self.transport.get_write_buffer_size() == 0:
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now
-        if self._unread_since is not None and now - self._unread_since > self.wait_seconds:
+        if self._unread_since is not None and now - self._unread_since > wait_seconds:
             self.transport.abort()
             return
-        is_over = self.waits_since is not None and now - self.waits_since > self.wait_seconds
+        is_over = self.waits_since is not None and now - self.waits_since > wait_seconds
         if is_over and not is_late:
             if self._is_idle():
                 self.transport.close()  # an answer would be taken for that to the next request
             else:
                 self._refuse(RequestTimeout())
-        self._check = self.loop.call_later(self.check_seconds, self._check_waits)
+        self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
 
     def _is_idle(self) -> bool:
         """Nothing of a request has come that was not answered."""
