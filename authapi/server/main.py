@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from socket import socket
 
 import uvicorn
@@ -19,6 +20,7 @@ from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
+from authapi.server.limits import LIMITS, Limits
 from authapi.server.listening import CannotListen, listen, port_of
 from authapi.server.protocol import GuardedProtocol
 from authapi.telemetry.logs import configure_logging
@@ -30,7 +32,7 @@ STOP_SECONDS = 6
 """How long a stop waits for the requests in flight."""
 
 
-def main() -> None:
+def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
     """Serve until a signal. Exits with 2 if something is amiss, and says in a line what."""
     try:
         settings = load_settings()
@@ -39,7 +41,7 @@ def main() -> None:
             key_file.read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
         warn_of_slips()
-        config = configure_server(settings)
+        config = configure_server(settings, limits, stop_seconds)
         # First, since a port in use must not cost a newcomer the key that is shown once.
         listener = listen(settings.host, settings.port)
         asyncio.run(prepare(settings, port_of(listener)))
@@ -108,7 +110,7 @@ def collect_garbage_less_often() -> None:
     gc.set_threshold(3_000)
 
 
-def configure_server(settings: Settings) -> uvicorn.Config:
+def configure_server(settings: Settings, limits: Limits, stop_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         "app:app_from_environment",
         factory=True,
@@ -117,11 +119,11 @@ def configure_server(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         lifespan="on",
         log_config=None,
-        http=GuardedProtocol,
+        http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # is only called
         ws="none",
         access_log=False,  # it would log tokens that callers put into a query
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
     )

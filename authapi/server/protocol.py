@@ -6,6 +6,7 @@ But uvicorn sets no limit: anybody may send an endless head, or keep a connectio
 
 import asyncio
 import math
+from typing import Any
 
 import httptools
 import orjson
@@ -24,16 +25,12 @@ from authapi.errors import (
     RequestTimeout,
 )
 from authapi.server.heads import judge_head, without_upgrade
+from authapi.server.limits import LIMITS, Limits
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
 """Head, body, and what frames the body: chunks, their extensions, trailers."""
-MAX_CONNECTIONS = 1_000
-"""For each worker. Past it, the connection that has kept us waiting for the longest is closed."""
 MAX_PIPELINED = 100
-WAIT_SECONDS = 10.0
-"""How long a head may take to arrive, then a body, and then an answer to be read."""
-CHECK_SECONDS = 1.0
 
 _ANSWER = (
     b"content-type: application/json\r\ncache-control: no-store\r\n"
@@ -44,14 +41,15 @@ _ANSWER = (
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. It waits for its client since `waits_since`, by the clock of the loop."""
 
-    max_connections = MAX_CONNECTIONS
-    wait_seconds = WAIT_SECONDS
-    check_seconds = CHECK_SECONDS
     connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # all are ours
     waits_since: float | None
     _unread_since: float | None = None
     _in_head: bool
     _received: int
+
+    def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._limits = limits
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,8 +59,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.client = (plain(self.client[0]), self.client[1])
         self._await_head(received=0)
         self._checked_at = self.loop.time()
-        self._check = self.loop.call_later(self.check_seconds, self._check_waits)
-        if len(self.connections) > self.max_connections:
+        self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
+        if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,24 +140,24 @@ class GuardedProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_waits(self) -> None:
-        now = self.loop.time()
+        now, wait_seconds = self.loop.time(), self._limits.wait_seconds
         # A delay of this process is none of the client's: first read what has come meanwhile.
-        is_late = now - self._checked_at > 2 * self.check_seconds
+        is_late = now - self._checked_at > 2 * self._limits.check_seconds
         self._checked_at = now
         if self.transport.get_write_buffer_size() == 0:
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now
-        if self._unread_since is not None and now - self._unread_since > self.wait_seconds:
+        if self._unread_since is not None and now - self._unread_since > wait_seconds:
             self.transport.abort()
             return
-        is_over = self.waits_since is not None and now - self.waits_since > self.wait_seconds
+        is_over = self.waits_since is not None and now - self.waits_since > wait_seconds
         if is_over and not is_late:
             if self._is_idle():
                 self.transport.close()  # an answer would be taken for that to the next request
             else:
                 self._refuse(RequestTimeout())
-        self._check = self.loop.call_later(self.check_seconds, self._check_waits)
+        self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
 
     def _is_idle(self) -> bool:
         """Every request that has come, even in part, was answered."""

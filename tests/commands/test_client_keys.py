@@ -22,7 +22,7 @@ from authapi.store import client_keys
 from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, SECRET, Clock, Register, Registered, new_url
+from tests.conftest import ENGINES, SECRET, Clock, Register, Registered, url_for_settings
 from tests.steps import assert_not_refreshed, refresh
 
 DAY = 86_400
@@ -31,7 +31,7 @@ Manage = Callable[..., Result]
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    return new_url(request, request.param, database_file)
+    return url_for_settings(request, request.param, database_file)
 
 
 @pytest.fixture

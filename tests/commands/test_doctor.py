@@ -24,7 +24,7 @@ from authapi.store import revocations as endings
 from authapi.store import survey
 from manage import cli
 from settings import Settings
-from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, new_url
+from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, url_for_settings
 from tests.copies import end
 from tests.serving import serve
 
@@ -57,7 +57,7 @@ OF_FILES = {"disk", "integrity"}
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    return new_url(request, request.param, database_file)
+    return url_for_settings(request, request.param, database_file)
 
 
 @pytest.fixture

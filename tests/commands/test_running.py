@@ -26,7 +26,7 @@ from authapi.engines.database import Database
 from manage import cli
 from settings import Settings
 from tables import SCHEMA_REVISION
-from tests.conftest import ENGINES, SECRET, Registered, new_url
+from tests.conftest import ENGINES, SECRET, Registered, url_for_settings
 from tests.serving import ROOT, clean_environ
 
 WORKS = {
@@ -61,7 +61,7 @@ Manage = Callable[..., Result]
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    return new_url(request, request.param, database_file)
+    return url_for_settings(request, request.param, database_file)
 
 
 @pytest.fixture

@@ -29,7 +29,16 @@ from authapi.store.survey import ping
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import DATABASE_ID, ENGINES, NOW, Clock, Register, Registered, new_url
+from tests.conftest import (
+    DATABASE_ID,
+    ENGINES,
+    NOW,
+    Clock,
+    Register,
+    Registered,
+    new_url,
+    url_for_settings,
+)
 from tests.copies import end
 from tests.postgres import Postgres
 from tests.steps import assert_alive, assert_not_refreshed, assert_session_is_over, log_out, refresh
@@ -40,7 +49,7 @@ WEEK = 604_800
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    return new_url(request, request.param, database_file)
+    return url_for_settings(request, request.param, database_file)
 
 
 @pytest.fixture(params=[0, 0.1], ids=["asks the database", "judges from its copy"])
@@ -263,10 +272,15 @@ def test_the_revisions_make_the_tables_that_the_code_names(settings: Settings) -
     assert asyncio.run(compare()) == []
 
 
-def test_two_nodes_may_upgrade_at_once(database_url: str) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_nodes_may_upgrade_at_once(
+    request: pytest.FixtureRequest, engine: str, database_file: Path
+) -> None:
+    url = new_url(request, engine, database_file)
+
     async def run() -> None:
-        await asyncio.gather(*(schema.upgrade(Database(database_url)) for _ in range(5)))
-        async with Database(database_url) as database:
+        await asyncio.gather(*(schema.upgrade(Database(url)) for _ in range(5)))
+        async with Database(url) as database:
             await schema.check(database)
 
     asyncio.run(run())

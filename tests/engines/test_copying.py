@@ -25,7 +25,7 @@ from authapi.store.following import Follower
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, SECRET, Register, new_url
+from tests.conftest import ENGINES, NOW, SECRET, Register, new_url, url_for_settings
 from tests.copies import end
 from tests.postgres import Postgres
 from tests.serving import ROOT, clean_environ, serve
@@ -37,7 +37,7 @@ ENDED = 2 * BATCH + 7
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_url(request, getattr(request, "param", "sqlite"), tmp_path / "auth.db")
+    return url_for_settings(request, getattr(request, "param", "sqlite"), tmp_path / "auth.db")
 
 
 @pytest.fixture(params=ENGINES)

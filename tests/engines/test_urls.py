@@ -15,7 +15,8 @@ from authapi.engines import schema, urls
 from authapi.engines.database import Database
 from authapi.store import survey
 from tables import SCHEMA_REVISION
-from tests.postgres import Postgres, TLSFront
+from tests.postgres import Postgres
+from tests.tls import TLSFront
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    with run_postgres(**LATE) as postgres, proxied(postgres) as proxy:
+    with run_postgres(postgres_files, **LATE) as postgres, proxied(postgres) as proxy:
         name_nodes(postgres)
         postgres.execute("CREATE DATABASE neighbour")
         url = postgres.new_database()
@@ -211,8 +211,8 @@ class Replicated:
 
 
 @pytest.fixture
-def replicated() -> Iterator[Replicated]:
-    with run_postgres(**LATE) as primary, proxied(primary) as replication:
+def replicated(postgres_files: Path) -> Iterator[Replicated]:
+    with run_postgres(postgres_files, **LATE) as primary, proxied(primary) as replication:
         name_nodes(primary)
         url = primary.new_database()
         register(url)

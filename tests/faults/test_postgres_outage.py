@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -32,10 +33,10 @@ class Parted:
 
 
 @pytest.fixture(scope="module")
-def parted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parted]:
+def parted(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Parted]:
     """On a PostgreSQL of their own, so that no other test is without one."""
     folder = tmp_path_factory.mktemp("parted")
-    with run_postgres() as postgres, proxied(postgres) as proxy:
+    with run_postgres(postgres_files) as postgres, proxied(postgres) as proxy:
         url = postgres.new_database()
         through_proxy = url.replace(str(postgres.socket_folder), str(proxy.folder))
         urls = [url, url, through_proxy]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -53,9 +54,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("slow")
-    with run_postgres() as postgres, proxied(postgres) as proxy:
+    with run_postgres(postgres_files) as postgres, proxied(postgres) as proxy:
         url = postgres.new_database()
         register(url)
         through = f"{url.partition('?')[0]}?host={proxy.folder}"

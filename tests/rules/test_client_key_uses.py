@@ -19,7 +19,7 @@ from authapi.server.background import repeat
 from authapi.store import client_keys as key_registry
 from settings import Settings
 from tests.checks import assert_answer
-from tests.conftest import ENGINES, NOW, Clock, Register, Registered, new_url
+from tests.conftest import ENGINES, NOW, Clock, Register, Registered, url_for_settings
 from tests.faults.services import serve_file
 from tests.steps import refresh
 
@@ -29,7 +29,7 @@ AT = int(NOW)
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
-    return new_url(request, request.param, database_file)
+    return url_for_settings(request, request.param, database_file)
 
 
 def on(url: str, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -14,22 +15,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from authapi.server.limits import LIMITS, Limits
 from authapi.server.protocol import GuardedProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"x" * 1_000_000
 
 
-class Impatient(GuardedProtocol):
-    wait_seconds = 0.3
-    check_seconds = 0.05
-
-
-class Patient(GuardedProtocol):
-    """Waits longer than a test is held up on a busy machine."""
-
-    max_connections = 3
-    check_seconds = 0.05
+IMPATIENT = Limits(wait_seconds=0.3, check_seconds=0.05)
+PATIENT = Limits(connections=3, check_seconds=0.05)
+"""Waits longer than a test is held up on a busy machine."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +32,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def running(protocol: type[GuardedProtocol]) -> Iterator[uvicorn.Server]:
+def running(limits: Limits) -> Iterator[uvicorn.Server]:
+    protocol: Any = partial(GuardedProtocol, limits=limits)
     config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     with socket.socket() as listener:
@@ -56,13 +52,13 @@ def running(protocol: type[GuardedProtocol]) -> Iterator[uvicorn.Server]:
 
 @pytest.fixture
 def impatient() -> Iterator[uvicorn.Server]:
-    with running(Impatient) as server:
+    with running(IMPATIENT) as server:
         yield server
 
 
 @pytest.fixture
 def patient() -> Iterator[uvicorn.Server]:
-    with running(Patient) as server:
+    with running(PATIENT) as server:
         yield server
 
 
@@ -169,7 +165,7 @@ def test_what_came_while_the_process_was_held_up_is_read_before_its_connection_i
             loop.lost = 11.0
             protocol._check_waits()  # noqa: SLF001  # as the timer that is late does
             closed_at_once = transport.is_closing()
-            loop.lost += protocol.check_seconds
+            loop.lost += LIMITS.check_seconds
             protocol._check_waits()  # noqa: SLF001
             closed_later = transport.is_closing()
             transport.abort()

@@ -4,9 +4,10 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -15,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from authapi.server import main as server
-from authapi.server.protocol import GuardedProtocol
+from authapi.server.limits import LIMITS, Limits
+from authapi.server.main import STOP_SECONDS
 from tests.checks import assert_answer
 from tests.serving import ROOT, Served, create_client, serve
 
@@ -28,9 +29,9 @@ HONEST_SECONDS = 2.0
 """A busy machine may hold up one request for so long. The slow would hold it up until they go."""
 USUAL_SECONDS = 1.0
 GIVE_UP_SECONDS = 12.0
-STOP_SECONDS = 8.0
+GONE_SECONDS = 8.0
 """Sooner than who hangs is closed for just that."""
-QUICK = {"wait_seconds": 3.0, "check_seconds": 0.1}
+QUICK = Limits(wait_seconds=3.0, check_seconds=0.1)
 """So short that a test need not wait for long; uvicorn itself closes what is idle after 5."""
 FILES = 4_096
 
@@ -42,12 +43,10 @@ UNREAD = GET * 50
 
 LAUNCHER = """import sys
 sys.path[0] = {root!r}
-from authapi.server import protocol as http_protocol
-from authapi.server import main as server
-for name, value in {limits!r}.items():
-    setattr(server if hasattr(server, name) else http_protocol.GuardedProtocol, name, value)
+from authapi.server.main import main
+from authapi.server.limits import Limits
 if __name__ == "__main__":
-    server.main()
+    main({limits!r}, {stop_seconds})
 """
 
 
@@ -62,17 +61,20 @@ def many_files() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with limited(tmp_path_factory.mktemp("impatient"), QUICK | {"wait_seconds": 1.0}) as served:
+    limits = replace(QUICK, wait_seconds=1.0)
+    with limited(tmp_path_factory.mktemp("impatient"), limits) as served:
         yield served
 
 
 @contextmanager
-def limited(folder: Path, limits: Mapping[str, float], **environ: str) -> Iterator[Served]:
+def limited(
+    folder: Path, limits: Limits, stop_seconds: int = STOP_SECONDS, **environ: str
+) -> Iterator[Served]:
     """The service with smaller limits: everything else is as it is."""
-    assert all(hasattr(GuardedProtocol, name) or hasattr(server, name) for name in limits)
     code = folder / "code"
     code.mkdir()
-    (code / "app.py").write_text(LAUNCHER.format(root=str(ROOT), limits=limits))
+    launcher = LAUNCHER.format(root=str(ROOT), limits=limits, stop_seconds=stop_seconds)
+    (code / "app.py").write_text(launcher)
     with serve(folder, code, **environ) as served:
         yield served
 
@@ -236,7 +238,7 @@ def test_a_connection_is_given_no_more_time_for_what_it_sends(
 
 
 def test_who_has_kept_us_waiting_for_the_longest_makes_room(tmp_path: Path) -> None:
-    with limited(tmp_path, {"max_connections": 20}) as served, Crowd(served) as crowd:
+    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
         for number, sent in enumerate(islice(cycle([b"", HALF_HEAD, HALF_BODY]), 20), 1):
             crowd.join(sent)
             wait_for_connections(served, number)
@@ -253,7 +255,7 @@ def test_who_has_kept_us_waiting_for_the_longest_makes_room(tmp_path: Path) -> N
 
 def test_connections_that_were_answered_and_then_idle_make_room_too(tmp_path: Path) -> None:
     """They are the cheapest for a stranger to keep: a small request now and then."""
-    with limited(tmp_path, {"max_connections": 20}) as served, Crowd(served) as crowd:
+    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
         for _ in range(20):
             assert crowd.join(GET).recv(65536).startswith(b"HTTP/1.1 200 ")
         for _ in range(10):
@@ -261,7 +263,7 @@ def test_connections_that_were_answered_and_then_idle_make_room_too(tmp_path: Pa
 
 
 def test_a_burst_of_connections_is_bounded_as_well(tmp_path: Path) -> None:
-    with limited(tmp_path, {"max_connections": 20}) as served, Crowd(served) as crowd:
+    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
         served.process.send_signal(signal.SIGSTOP)  # so that it finds all of them at once
         for _ in range(SLOW):
             crowd.join()
@@ -318,8 +320,7 @@ def test_a_flood_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_stop_does_not_wait_for_who_hangs(tmp_path: Path, workers: int) -> None:
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": str(workers)}
     create_client(tmp_path, **environ)
-    limits = {"STOP_SECONDS": 1}
-    with limited(tmp_path, limits, **environ) as served, Crowd(served) as crowd:
+    with limited(tmp_path, LIMITS, stop_seconds=1, **environ) as served, Crowd(served) as crowd:
         for sent in (b"", HALF_HEAD, HALF_BODY, GET):
             for _ in range(20):
                 crowd.join(sent)
@@ -327,12 +328,12 @@ def test_a_stop_does_not_wait_for_who_hangs(tmp_path: Path, workers: int) -> Non
             crowd.join(UNREAD, receive_buffer=2048)
         assert_honest_is_served(served)
         served.process.send_signal(signal.SIGTERM)
-        served.process.wait(timeout=STOP_SECONDS)
+        served.process.wait(timeout=GONE_SECONDS)
 
 
 def test_a_client_that_hangs_up_or_hangs_is_no_fault_of_ours(tmp_path: Path) -> None:
     head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    with limited(tmp_path, {"STOP_SECONDS": 1}) as served, Crowd(served) as crowd:
+    with limited(tmp_path, LIMITS, stop_seconds=1) as served, Crowd(served) as crowd:
         for rest in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"):
             with Crowd(served) as leaving:
                 leaving.join(head + rest)
@@ -340,4 +341,4 @@ def test_a_client_that_hangs_up_or_hangs_is_no_fault_of_ours(tmp_path: Path) -> 
         assert_answer(httpx.get(f"{served.url}/healthz"), 200)
         assert "Traceback" not in served.console
         served.process.send_signal(signal.SIGTERM)
-        served.process.wait(timeout=STOP_SECONDS)
+        served.process.wait(timeout=GONE_SECONDS)

@@ -1,0 +1,86 @@
+"""What we use of uvicorn that it promises to nobody: where a name is gone, this is red and says it.
+
+Its minor version is pinned for that reason (requirements.in): this is read when the pin moves.
+"""
+
+import ast
+import asyncio
+import inspect
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+from authapi.server.protocol import GuardedProtocol
+
+METHODS = {  # that are called, or in whose place there is one of ours, with what they take
+    "connection_made": ["transport"],
+    "connection_lost": ["exc"],
+    "data_received": ["data"],
+    "on_message_begin": [],
+    "on_headers_complete": [],
+    "on_message_complete": [],
+    "on_response_complete": [],
+    "_start_asgi_task": ["cycle", "app"],
+}
+ATTRIBUTES = {
+    "connections",
+    "cycle",
+    "flow",
+    "headers",
+    "loop",
+    "parser",
+    "pipeline",
+    "server_state",
+    "transport",
+    "url",
+}
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError
+
+
+def used_names() -> set[str]:
+    """Every `self.name` of the protocol."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(GuardedProtocol)))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    }
+
+
+def parameters(function: object) -> list[str]:
+    assert callable(function)
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_uvicorn_has_each_of_its_private_names_that_we_use() -> None:
+    loop = asyncio.new_event_loop()
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+    theirs = HttpToolsProtocol(config, ServerState(), {}, loop)
+    loop.close()
+    theirs.on_message_begin()
+    assert not {name for name in {*METHODS, *ATTRIBUTES} if not hasattr(theirs, name)}
+    assert {name: parameters(getattr(HttpToolsProtocol, name)) for name in METHODS} == METHODS
+    # No other is used, or it belongs into the lists above.
+    ours = {name for name in vars(GuardedProtocol) if not name.startswith("__")} | used_names()
+    assert {name for name in ours if hasattr(theirs, name)} == {*METHODS, *ATTRIBUTES}
+
+    assert STATUS_LINE[408].startswith(b"HTTP/1.1 408 ")
+    assert theirs.cycle is None
+    assert (len(theirs.pipeline), len(theirs.connections)) == (0, 0)
+    assert theirs.server_state.total_requests == 0
+    made = inspect.getsource(RequestResponseCycle.__init__)
+    assert "self.response_started = False" in made
+    assert "self.response_complete = False" in made
+    assert hasattr(Multiprocess, "run")
+    assert "self.processes: list[Process] = []" in inspect.getsource(Multiprocess.__init__)
+    assert hasattr(Process, "exitcode")
