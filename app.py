@@ -23,8 +23,8 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.server_lock import server_lock
-from authapi.rules.client_cache import Lookups
-from authapi.rules.client_key_uses import WRITE_SECONDS, KeyUses
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
 from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.issuing import RENEW_SECONDS, Issuing
@@ -72,11 +72,11 @@ def create_app(
     revocations = create_revocations(settings, database, clocks, tokens.serve)
     failed_logins, client_logins = create_limits(settings)
     refusals = Refusals()
-    lookups = Lookups(revocations)
-    key_uses = KeyUses(database)
+    client_cache = ClientCache(revocations)
+    key_uses = ClientKeyUses(database)
     issuing = Issuing(database)
     grace, leeway = settings.refresh_grace_seconds, settings.leeway_seconds
-    sessions = Sessions(database, tokens, lookups, key_uses, client_logins, issuing, grace)
+    sessions = Sessions(database, tokens, client_cache, key_uses, client_logins, issuing, grace)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
@@ -87,13 +87,13 @@ def create_app(
             await schema.check(database)
             await revocations.read()
             stack.push_async_callback(attempt, key_uses.write)
-            stack.push_async_callback(refusals.tell)
+            stack.push_async_callback(refusals.flush)
             for action, seconds in (
                 (revocations.read, settings.revocation_poll_seconds),
                 (lambda: issuing.renew(tokens.database_id, clock()), RENEW_SECONDS),
                 (lambda: purge_when_settled(database, clocks, leeway), PURGE_SECONDS),
                 (key_uses.write, WRITE_SECONDS),
-                (refusals.tell, 1.0),
+                (refusals.flush, 1.0),
                 *watch(signing_keys),
             ):
                 stack.callback(asyncio.create_task(repeat(action, seconds)).cancel)
@@ -103,7 +103,7 @@ def create_app(
                 "tokens": tokens,
                 "failed_logins": failed_logins,
                 "refusals": refusals,
-                "lookups": lookups,
+                "client_cache": client_cache,
                 "signing_keys": signing_keys,
             }
 

@@ -40,7 +40,7 @@ class Client(BaseUser):
         return self.claims.sub
 
 
-class Stranger(BaseUser):
+class Anonymous(BaseUser):
     """Nobody that we know, and the refusal that a protected route answers."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -68,14 +68,14 @@ class BearerBackend(AuthenticationBackend):
         try:
             token = extract_bearer(conn.scope["headers"])
             if token is None:
-                return AuthCredentials(), Stranger(MissingToken())
+                return AuthCredentials(), Anonymous(MissingToken())
             claims = self._tokens.verify(ACCESS, token)
             if await self._revocations.is_ended(claims):
                 raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
         except Refusal as refusal:
             # Its traceback would hold the request, which holds the stranger: a circle that only
             # the garbage collector could undo, at a tenth of the price of a login.
-            return AuthCredentials(), Stranger(refusal.with_traceback(None))
+            return AuthCredentials(), Anonymous(refusal.with_traceback(None))
         return AuthCredentials(claims.scope.split()), Client(claims)
 
 
@@ -95,7 +95,7 @@ def authenticated(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def guarded(request: Request[Any]) -> Response:
-        if isinstance(request.user, Stranger):
+        if isinstance(request.user, Anonymous):
             return refuse(request, request.user.refusal)
         return await handler(request)
 

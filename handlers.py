@@ -19,8 +19,8 @@ from authapi.errors import (
     NotFound,
     TemporarilyUnavailable,
 )
-from authapi.rules.client_cache import Lookups
-from authapi.rules.failed_logins import FailedLogins, conceal
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.failed_logins import FailedLogins, pad_refusal
 from authapi.rules.sessions import Sessions
 from authapi.store import clients as registry
 from authapi.store import sessions as store
@@ -39,7 +39,7 @@ class State(TypedDict):
     tokens: Tokens
     failed_logins: FailedLogins
     refusals: Refusals
-    lookups: Lookups
+    client_cache: ClientCache
     signing_keys: WatchedKeys | None
 
 
@@ -52,7 +52,7 @@ async def login(request: Request[State]) -> Answer:
         return Answer(await state["failed_logins"].guard(audit.origin()["address"], log_in))
     except InvalidClient as refusal:
         answer = refuse(request, refusal)
-        await conceal(began)
+        await pad_refusal(began)
         return answer
 
 
@@ -104,7 +104,7 @@ async def me(request: Request[State]) -> Answer:
             raise InvalidToken("unknown client")
         return client
 
-    client = await request.state["lookups"].find(claims.sub, ask)
+    client = await request.state["client_cache"].find(claims.sub, ask)
     return Answer(
         {
             "user_id": client["id"],

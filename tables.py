@@ -60,7 +60,7 @@ client_keys = Table(
 
 revoked_jtis = Table(
     # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
-    # or a client's, which ends every session that began in an epoch before `revoked_at`.
+    # or a client's, which ends every session that began in an era before `revoked_at`.
     # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing, and
     # past `access_expires_at` no access token. The last two are empty for a spent refresh token,
     # which no access token is judged by.

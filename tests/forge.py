@@ -16,7 +16,7 @@ ACCESS_CLAIMS = {
     "jti": "token-1",
     "key_id": "key-1",
     "scope": "",
-    "epoch": 0,
+    "era": 0,
     "iat": int(NOW),
     "exp": int(NOW) + 900,
 }

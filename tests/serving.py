@@ -1,5 +1,6 @@
 """The service as a user runs it: a real process on a free port of 127.0.0.1."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
@@ -117,3 +119,31 @@ def copy_code(folder: Path) -> None:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
+
+
+def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / command[0]), *command[1:]],
+        cwd=folder,
+        env=clean_environ() | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """The workers; not the tracker that Python starts beside them."""
+    return [
+        child.pid
+        for child in psutil.Process(pid).children()
+        if not any("resource_tracker" in part for part in child.cmdline())
+    ]
+
+
+def create_client(folder: Path, **environ: str) -> str:
+    run(folder, "manage.py", "migrate", **environ)
+    result = run(folder, "manage.py", "create-client", "billing", "--json", **environ)
+    key: str = json.loads(result.stdout)["client_key"]
+    return key

@@ -16,8 +16,8 @@ class Claims(NamedTuple):
     """The claims under their names in RFC 7519 and RFC 9068, without `iss` and `aud`.
 
     `sid` is shared by every token of one login, and `key_id` is the client key that logged in.
-    `epoch` is when all of the client's sessions had last been ended as this one began. To end
-    them all is to make a later epoch: every token of an earlier one is dead. An epoch is compared
+    `era` is when all of the client's sessions had last been ended as this one began. To end
+    them all is to make a later era: every token of an earlier one is dead. An era is compared
     with what the database holds and never with a clock, so nodes need not agree on the time.
 
     `database_id` is no claim: it stands in the header's `kid`, since a token counts only with the
@@ -29,7 +29,7 @@ class Claims(NamedTuple):
     jti: str
     key_id: str
     scope: str
-    epoch: float
+    era: float
     iat: int
     exp: int
     database_id: str

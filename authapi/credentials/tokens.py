@@ -146,7 +146,7 @@ class Tokens:
         if (
             tuple(map(type, values)) not in _TYPES  # to which a bool is no int
             or not 0 <= claims.iat < claims.exp < _LATEST
-            or not 0 <= claims.epoch < _LATEST
+            or not 0 <= claims.era < _LATEST
         ):
             raise InvalidToken("values that we do not issue")
         # No name twice, no space, no escape: to the letter as we write it.

@@ -6,36 +6,38 @@ from authapi.credentials.client_keys import digest_of, id_of, is_well_formed
 from authapi.credentials.scopes import is_within, read_scopes
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidScope
-from authapi.rules.client_cache import Lookups, Row
+from authapi.rules.client_cache import ClientCache, Row
 from authapi.store import sessions as store
 
 
-async def find_login(database: Database, lookups: Lookups, client_key: str, now: float) -> Row:
-    """What `store.find_login` tells of a key that opens.
+async def authenticate_client(
+    database: Database, client_cache: ClientCache, client_key: str, now: float
+) -> Row:
+    """What `store.sessions.find_login` tells of a key that opens.
 
     Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key.
     """
     digest = digest_of(client_key)
     ask = partial(store.find_login, database, digest)
-    login = lookups.kept(digest)
+    login = client_cache.kept(digest)
     if login is None:
         if not is_well_formed(client_key):
             raise InvalidClient("malformed key")
-        login = await lookups.find(digest, ask)
-    if lookups.revocations.epoch_of(login["id"]) > login["epoch"]:
+        login = await client_cache.find(digest, ask)
+    if client_cache.revocations.era_of(login["id"]) > login["era"]:
         # All of the client's sessions were ended since this was read, and it may have lost scopes
-        # with them. A token has the epoch of what it grants, so that it dies with that.
-        lookups.forget(digest)
-        login = await lookups.find(digest, ask)
-    if reason := _why_closed(login, now):
+        # with them. A token has the era of what it grants, so that it dies with that.
+        client_cache.forget(digest)
+        login = await client_cache.find(digest, ask)
+    if reason := _refusal_reason(login, now):
         # Were it kept, a faster answer would tell a key that once opened from an unknown one.
-        lookups.forget(digest)
+        client_cache.forget(digest)
         client = login["id"] if login["is_known"] else ""
         raise InvalidClient(reason, client=client, key_id=id_of(client_key))
     return login
 
 
-def _why_closed(login: Row, now: float) -> str:
+def _refusal_reason(login: Row, now: float) -> str:
     """Why the key opens nothing; empty if it does."""
     if not login["is_known"]:
         return "unknown key"
@@ -48,7 +50,7 @@ def _why_closed(login: Row, now: float) -> str:
     return ""
 
 
-def narrowed(login: Row, asked: str) -> str:
+def granted_scope(login: Row, asked: str) -> str:
     """What is granted, or less of it if less is asked for (RFC 6749, 3.3).
 
     Raises `InvalidScope`.

@@ -13,12 +13,12 @@ from databases.interfaces import Record
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 
 Row = dict[str, Any]
-MAX_LOOKUPS = 10_000
-LOOKUP_SECONDS = MARGIN_SECONDS / 2
-"""Shorter than the copy keeps an epoch, so that of the answer and the copy one has the latest."""
+MAX_CACHED = 10_000
+CACHE_SECONDS = MARGIN_SECONDS / 2
+"""Shorter than the copy keeps an era, so that of the answer and the copy one has the latest."""
 
 
-class Lookups:
+class ClientCache:
     def __init__(self, revocations: Revocations) -> None:
         self.revocations = revocations
         self._kept: dict[str, tuple[Row, float]] = {}
@@ -26,9 +26,9 @@ class Lookups:
 
     def kept(self, name: str) -> Row | None:
         """The answer that is kept under `name`."""
-        if self.revocations.changes != self._changes or len(self._kept) >= MAX_LOOKUPS:
+        if self.revocations.registry_version != self._changes or len(self._kept) >= MAX_CACHED:
             self._kept.clear()
-            self._changes = self.revocations.changes
+            self._changes = self.revocations.registry_version
         row, until = self._kept.get(name, (None, 0))
         is_good = self.revocations.clocks.steady() < until and self.revocations.are_fresh()
         return row if is_good else None
@@ -37,10 +37,10 @@ class Lookups:
         """The same, else what `ask` returns; what it raises is not kept."""
         row = self.kept(name)
         if row is None:
-            now, changes = self.revocations.clocks.steady(), self.revocations.changes
+            now, changes = self.revocations.clocks.steady(), self.revocations.registry_version
             row = dict(await ask())  # quicker to read than a record
-            if self.revocations.changes == changes:
-                self._kept[name] = row, now + LOOKUP_SECONDS
+            if self.revocations.registry_version == changes:
+                self._kept[name] = row, now + CACHE_SECONDS
         return row
 
     def forget(self, name: str) -> None:

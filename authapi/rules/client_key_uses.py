@@ -10,7 +10,7 @@ AT_ONCE = 4
 """Half of the connections to a PostgreSQL; SQLite commits them together."""
 
 
-class KeyUses:
+class ClientKeyUses:
     """What this worker has not written yet: for each key how often it was used, and when last.
 
     A key is used by a login, and by a refresh of a session that it began. A worker that is killed

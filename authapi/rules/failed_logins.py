@@ -70,7 +70,7 @@ class FailedLogins:
         self._own_failures_until = self._clock() + self._longest_window
 
 
-async def conceal(began: float) -> None:
+async def pad_refusal(began: float) -> None:
     """Wait until a refused key may be told so; `began` is of `time.perf_counter`.
 
     Others are served meanwhile, which a timer would do as well, but it counts in milliseconds.

@@ -65,7 +65,7 @@ class Revocations:
         self._is_shared = is_shared
         self.clocks = clocks
         self._serve = serve
-        self.changes = 0
+        self.registry_version = 0
         """How many changes of the registry were seen; to have loaded anew is one."""
         self._database_id = ""
         self._entries: dict[str, Entry] = {}
@@ -80,7 +80,7 @@ class Revocations:
         """Whether whatever was committed `max_age_seconds` ago is in the copy."""
         return self.clocks.steady() - self._read_at < self._max_age_seconds
 
-    def epoch_of(self, client_id: str) -> float:
+    def era_of(self, client_id: str) -> float:
         """The latest that the copy has; 0 if that ended no token which may still count."""
         entry = self._entries.get(client_id)
         return entry.revoked_at if entry else 0
@@ -95,10 +95,10 @@ class Revocations:
             or claims.jti in entries
             or claims.key_id in entries
             or claims.exp <= self._over
-            or (claims.sub in entries and entries[claims.sub].revoked_at > claims.epoch)
+            or (claims.sub in entries and entries[claims.sub].revoked_at > claims.era)
         )
 
-    async def announce(self, ending: Ending) -> None:
+    async def enforce(self, ending: Ending) -> None:
         """For a row that is committed: return when it is in force on every worker."""
         ended = Ended(ending.ended_id, ending.revoked_at, ending.access_expires_at)
         self._own[ended.jti] = self._remember(ended)
@@ -129,8 +129,8 @@ class Revocations:
         if reading.is_whole:
             self._begin_anew(reading, after)
         for ended in reading.ended:
-            if ended.jti == endings.REGISTRY:
-                self.changes += 1
+            if ended.jti == endings.REGISTRY_VERSION:
+                self.registry_version += 1
             else:
                 self._remember(ended)
         self._over = max(self._over, reading.access_purged_until)
@@ -139,7 +139,7 @@ class Revocations:
         # What this worker wrote since the reading began may not be in it.
         self._entries = dict(self._own)
         self._over = after + MARGIN_SECONDS
-        self.changes += 1
+        self.registry_version += 1
         if reading.database_id != self._database_id:
             if self._database_id:
                 logger.warning("database_changed")
@@ -157,7 +157,7 @@ class Revocations:
             logger.warning("clock_disagrees", extra={"details": details})
 
     def _remember(self, ended: Ended) -> Entry:
-        # The later of the two, since a reading may bring an epoch that is over already; and at the
+        # The later of the two, since a reading may bring an era that is over already; and at the
         # end, since `_forget` looks at the beginning.
         former = self._entries.pop(ended.jti, ended)
         entry = Entry(

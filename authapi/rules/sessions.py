@@ -8,9 +8,9 @@ from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidGrant, InvalidToken
-from authapi.rules.client_authentication import find_login, narrowed
-from authapi.rules.client_cache import Lookups
-from authapi.rules.client_key_uses import KeyUses
+from authapi.rules.client_authentication import authenticate_client, granted_scope
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
 from authapi.store import revocations as endings
@@ -41,21 +41,21 @@ class Sessions:
         self,
         database: Database,
         tokens: Tokens,
-        lookups: Lookups,
-        key_uses: KeyUses,
+        client_cache: ClientCache,
+        key_uses: ClientKeyUses,
         client_logins: ClientLogins,
         issuing: Issuing,
         grace_seconds: float,
     ) -> None:
         self._database = database
         self._tokens = tokens
-        self._lookups = lookups
-        self._revocations = lookups.revocations
+        self._client_cache = client_cache
+        self._revocations = client_cache.revocations
         self._key_uses = key_uses
         self._client_logins = client_logins
         self._grace_seconds = grace_seconds
         self._issuing = issuing
-        self._clocks = lookups.revocations.clocks
+        self._clocks = client_cache.revocations.clocks
 
     async def log_in(self, client_key: str, scope: str = "") -> TokenPair:
         """Begin a session with the scopes asked for, or with all that the client was granted.
@@ -64,7 +64,7 @@ class Sessions:
         for an unknown, expired, revoked or disabled key; `InvalidScope`; and `TooManyLogins`.
         """
         now, database_id = self._clocks.wall(), self._tokens.database_id
-        login = await find_login(self._database, self._lookups, client_key, now)
+        login = await authenticate_client(self._database, self._client_cache, client_key, now)
         await self._client_logins.begin(login["id"])
         iat = int(now)
         await self._issuing.allow(database_id, iat)
@@ -73,8 +73,8 @@ class Sessions:
             sid=new_id(),
             jti=new_id(),
             key_id=login["key_id"],
-            scope=narrowed(login, scope),
-            epoch=login["epoch"],
+            scope=granted_scope(login, scope),
+            era=login["era"],
             iat=iat,
             exp=iat + self._tokens.refresh_seconds,
             database_id=database_id,
@@ -114,7 +114,7 @@ class Sessions:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
             # Perhaps another replay has just ended it, and this answer must not come before its.
-            await self._revocations.announce(self._ending(claims.sid, "ended", claims, now))
+            await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now))
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         is_repeat = now - spent["revoked_at"] <= self._grace_seconds
         if is_repeat and not spent["successor_is_spent"]:
@@ -140,24 +140,24 @@ class Sessions:
             await self._end_all(claims, now)
             _record("logged_out_everywhere", claims)
         except InvalidToken:
-            # A repeat is told by the epoch that it began itself. One that another session began
+            # A repeat is told by the era that it began itself. One that another session began
             # spares the sessions since, which are none of a dead token's business.
-            last = await endings.find_epoch(self._database, claims.sub)
+            last = await endings.find_era(self._database, claims.sub)
             if last is None or last["reason"] != _everywhere(claims):
                 raise
             ending = self._ending(claims.sub, last["reason"], claims, last["revoked_at"])
-            await self._revocations.announce(ending)
+            await self._revocations.enforce(ending)
 
     async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
         ending = self._ending(claims.sid, reason, claims, now, shown_exp)
-        await self._revocations.announce(await endings.end_session(self._database, ending))
+        await self._revocations.enforce(await endings.end_session(self._database, ending))
 
     async def _end_all(self, claims: Claims, now: float) -> None:
         ending = self._ending(claims.sub, _everywhere(claims), claims, now, claims.exp)
         written = await endings.end_all_sessions(self._database, claims, ending)
         if written is None:
             raise InvalidToken("ended session")
-        await self._revocations.announce(written)
+        await self._revocations.enforce(written)
 
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
@@ -197,7 +197,7 @@ class Sessions:
 
 
 def _everywhere(claims: Claims) -> str:
-    """The reason of an epoch, with the session that asked for it."""
+    """The reason of an era, with the session that asked for it."""
     return f"everywhere {claims.sid}"
 
 

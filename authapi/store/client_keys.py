@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from authapi.credentials.client_keys import ClientKey
 from authapi.engines.database import Database
-from authapi.store.revocations import end_session, ending_by_operator, tell_change
+from authapi.store.revocations import end_session, ending_by_operator, mark_registry_changed
 from authapi.store.sessions import key_is_open
 from tables import client_keys
 
@@ -62,7 +62,7 @@ async def rotate_keys(
     async def rotate() -> list[Record]:
         # First, since it makes whoever else changes the registry wait: of two rotations at once,
         # the second one ends the key of the first.
-        await tell_change(database, now)
+        await mark_registry_changed(database, now)
         values = {"sub": client_id, "now": now, "until": until}
         old_keys = await database.fetch_all(SHORTEN, values)
         await add_key(database, client_id, key, now)
@@ -101,7 +101,7 @@ async def revoke_keys(database: Database, key_ids: Iterable[str], now: float) ->
     """
 
     async def revoke() -> set[str]:
-        await tell_change(database, now)
+        await mark_registry_changed(database, now)
         rows: list[Any] = []
         for key_id in key_ids:
             await end_session(database, ending_by_operator(key_id, "revoked", now))

@@ -8,7 +8,7 @@ from authapi.credentials.client_keys import ClientKey
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Database
 from authapi.store.client_keys import add_key
-from authapi.store.revocations import end_client, ending_by_operator, tell_change
+from authapi.store.revocations import end_client, ending_by_operator, mark_registry_changed
 from tables import clients
 
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
@@ -74,7 +74,7 @@ async def set_scopes(
     """
 
     async def change() -> str | None:
-        await tell_change(database, now)  # first, since it makes another such change wait
+        await mark_registry_changed(database, now)  # first, since it makes another such change wait
         client = await database.fetch_one(FIND_CLIENT, {"sub": client_id})
         former: str = client["scopes"] if client else ""
         takes_away = not is_within(former.split(), scopes)
@@ -102,7 +102,7 @@ async def disable_client(database: Database, client_id: str, now: float) -> None
     async def disable() -> None:
         await database.fetch_one(DISABLE, {"sub": client_id, "now": int(now)})
         await end_client(database, ending_by_operator(client_id, "disabled", now))
-        await tell_change(database, now)
+        await mark_registry_changed(database, now)
 
     await database.atomically(disable)
 
@@ -120,6 +120,6 @@ async def enable_client(database: Database, client_id: str, now: float) -> None:
 
     async def enable() -> None:
         await database.fetch_one(ENABLE, {"sub": client_id})
-        await tell_change(database, now)
+        await mark_registry_changed(database, now)
 
     await database.atomically(enable)

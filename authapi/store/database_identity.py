@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.engines.database import Database
-from authapi.store.revocations import REGISTRY, greater
+from authapi.store.revocations import REGISTRY_VERSION, greater
 from tables import identity, revoked_jtis
 
 newest_number = (
@@ -57,7 +57,7 @@ async def purge(database: Database, before: int, batch: int, margin_seconds: int
         # while it holds the identity.
         await database.fetch_all(REMEMBER_PURGE, nothing)
         rows = await database.fetch_all(PURGE, {"before": before, "batch": batch})
-        if ended := [row for row in rows if row["jti"] != REGISTRY]:
+        if ended := [row for row in rows if row["jti"] != REGISTRY_VERSION]:
             until = {
                 "access_purged_until_now": max(row["access_expires_at"] or 0 for row in ended),
                 "refresh_purged_until_now": max(row["expires_at"] for row in ended),

@@ -11,8 +11,8 @@ from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database
 from tables import identity, revoked_jtis
 
-EPOCH_STEP = 0.001
-"""Seconds between two epochs of a client, should a clock stand still or go back."""
+ERA_STEP = 0.001
+"""Seconds between two eras of a client, should a clock stand still or go back."""
 
 
 class Ending(NamedTuple):
@@ -47,7 +47,7 @@ def ending_by_operator(ended_id: str, reason: str, now: float) -> Ending:
 
 
 def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[bool]:
-    """A row ends one of these ids, or the client's epoch is later than the token's; or the token
+    """A row ends one of these ids, or the client's era is later than the token's; or the token
     is of another database, or so old that its row may have been purged.
     """
     ended = revoked_jtis.alias("ended")
@@ -57,7 +57,7 @@ def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[boo
     by_row = sa.exists().where(
         sa.or_(
             ended.c.jti.in_([sa.bindparam(name) for name in ids]),
-            sa.and_(ended.c.jti == sa.bindparam("sub"), ended.c.revoked_at > sa.bindparam("epoch")),
+            sa.and_(ended.c.jti == sa.bindparam("sub"), ended.c.revoked_at > sa.bindparam("era")),
         )
     )
     return sa.or_(~is_in_force, by_row)
@@ -109,7 +109,7 @@ IS_ENDED = sa.select(_access_token_is_ended)
 
 
 async def is_ended(database: Database, claims: Claims) -> bool:
-    """Tell whether the token, its session, its key or its client's epoch is over."""
+    """Tell whether the token, its session, its key or its client's era is over."""
     return bool(await database.fetch_val(IS_ENDED, claims._asdict()))
 
 
@@ -125,9 +125,9 @@ async def end_session(database: Database, ending: Ending) -> Ending:
     return ending._replace(**dict(written)) if written else ending
 
 
-REGISTRY = "registry"
+REGISTRY_VERSION = "registry"
 """The one id that ends no token, but what workers have kept of clients and their keys."""
-TELL_CHANGE = _end.on_conflict_do_update(
+MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
     index_elements=[revoked_jtis.c.jti],
     set_={
         name: insert(revoked_jtis).excluded[name]
@@ -136,55 +136,57 @@ TELL_CHANGE = _end.on_conflict_do_update(
 ).returning(revoked_jtis.c.jti)
 
 
-async def tell_change(database: Database, now: float) -> None:
+async def mark_registry_changed(database: Database, now: float) -> None:
     """Let every worker read anew what it knows of clients and keys. For the transaction of a
     change, so that who reads this reads the change."""
-    change = Ending(REGISTRY, "changed", now, access_expires_at=int(now), expires_at=int(now))
-    await database.fetch_one(TELL_CHANGE, change._asdict())
+    change = Ending(
+        REGISTRY_VERSION, "changed", now, access_expires_at=int(now), expires_at=int(now)
+    )
+    await database.fetch_one(MARK_REGISTRY_CHANGED, change._asdict())
 
 
 _excluded = insert(revoked_jtis).excluded
-_later_epoch = {
+_later_era = {
     "reason": _excluded.reason,
     "access_expires_at": greater(_excluded.access_expires_at, revoked_jtis.c.access_expires_at),
     "expires_at": greater(_excluded.expires_at, revoked_jtis.c.expires_at),
     "commit_order": _excluded.commit_order,
-    "revoked_at": greater(_excluded.revoked_at, revoked_jtis.c.revoked_at + EPOCH_STEP),
+    "revoked_at": greater(_excluded.revoked_at, revoked_jtis.c.revoked_at + ERA_STEP),
 }
 END_ALL = (
     insert(revoked_jtis)
     .from_select(ROW_COLUMNS, _row.where(~_access_token_is_ended))
     .on_conflict_do_update(
         index_elements=[revoked_jtis.c.jti],
-        set_=_later_epoch,
-        where=revoked_jtis.c.revoked_at <= sa.bindparam("epoch"),
+        set_=_later_era,
+        where=revoked_jtis.c.revoked_at <= sa.bindparam("era"),
     )
     .returning(revoked_jtis.c.revoked_at, revoked_jtis.c.access_expires_at)
 )
 
 
 async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ending | None:
-    """Begin a new epoch of the client `asked_by.sub`. Returns what was written; None if the token
+    """Begin a new era of the client `asked_by.sub`. Returns what was written; None if the token
     that asks is dead."""
     written = await database.fetch_one(END_ALL, asked_by._asdict() | ending._asdict())
     return ending._replace(**dict(written)) if written else None
 
 
 END_CLIENT = _end.on_conflict_do_update(
-    index_elements=[revoked_jtis.c.jti], set_=_later_epoch
+    index_elements=[revoked_jtis.c.jti], set_=_later_era
 ).returning(revoked_jtis.c.revoked_at)
 
 
 async def end_client(database: Database, ending: Ending) -> None:
-    """Begin a new epoch of a client for an operator, whom no token has to allow it."""
+    """Begin a new era of a client for an operator, whom no token has to allow it."""
     await database.fetch_one(END_CLIENT, ending._asdict())
 
 
-FIND_EPOCH = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
+FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
     revoked_jtis.c.jti == sa.bindparam("sub")
 )
 
 
-async def find_epoch(database: Database, client_id: str) -> Record | None:
+async def find_era(database: Database, client_id: str) -> Record | None:
     """When all of the client's sessions were last ended (`revoked_at`), and the `reason`."""
-    return await database.fetch_one(FIND_EPOCH, {"sub": client_id})
+    return await database.fetch_one(FIND_ERA, {"sub": client_id})

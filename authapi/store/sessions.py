@@ -26,7 +26,7 @@ _session_goes_on = sa.and_(
 _key = sa.select(client_keys.c.expires_at).where(client_keys.c.id == sa.bindparam("key_id"))
 _key_expires_at = _key.scalar_subquery().label("key_expires_at")
 _asked = sa.select(sa.cast(sa.bindparam("digest"), sa.String).label("digest")).subquery()
-_epochs = revoked_jtis.alias("epochs")
+_eras = revoked_jtis.alias("eras")
 _client_id = sa.func.coalesce(client_keys.c.client_id, _asked.c.digest)
 FIND_LOGIN = sa.select(
     clients.c.id.is_not(None).label("is_known"),
@@ -36,16 +36,16 @@ FIND_LOGIN = sa.select(
     sa.func.coalesce(client_keys.c.id, _asked.c.digest).label("key_id"),
     client_keys.c.expires_at,
     client_keys.c.revoked_at,
-    sa.func.coalesce(_epochs.c.revoked_at, 0).label("epoch"),
+    sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
 ).select_from(
     _asked.outerjoin(client_keys, client_keys.c.digest == _asked.c.digest)
     .outerjoin(clients, clients.c.id == _client_id)
-    .outerjoin(_epochs, _epochs.c.jti == _client_id)
+    .outerjoin(_eras, _eras.c.jti == _client_id)
 )
 
 
 async def find_login(database: Database, digest: str) -> Record:
-    """The key, its client and the client's epoch, if the key `is_known`.
+    """The key, its client and the client's era, if the key `is_known`.
 
     Whether it opens is for the caller to judge, and an unknown one is looked up in every table,
     too, and has as many texts: else the time of the answer would tell why a key does not open.

@@ -7,7 +7,7 @@ from databases.interfaces import Record
 
 from authapi.engines.database import Database
 from authapi.store.database_identity import newest_number
-from authapi.store.revocations import REGISTRY
+from authapi.store.revocations import REGISTRY_VERSION
 from authapi.store.sessions import key_is_open
 from tables import client_keys, clients, identity, revoked_jtis
 
@@ -132,7 +132,7 @@ async def count_expired(database: Database, before: float) -> int:
 
 ENDED = _count(
     revoked_jtis.c.commit_order.is_not(None),  # else it is a spent refresh token
-    revoked_jtis.c.jti != REGISTRY,
+    revoked_jtis.c.jti != REGISTRY_VERSION,
     revoked_jtis.c.revoked_at >= sa.bindparam("after"),
     revoked_jtis.c.revoked_at < sa.bindparam("before"),
 )

@@ -28,10 +28,10 @@ def origin() -> dict[str, str]:
 
 def record(event: str, **details: str | None) -> None:
     """Write a line. `details` never hold a key, a token or a digest."""
-    tell(event, {**origin(), **details})
+    write(event, {**origin(), **details})
 
 
-def tell(event: str, details: Mapping[str, object]) -> None:
+def write(event: str, details: Mapping[str, object]) -> None:
     """Write a line that belongs to no request, or to several."""
     logger.handle(Event(event, details))
 

@@ -31,7 +31,7 @@ class Flood:
     def record(self, event: str, reason: str, **details: str) -> None:
         now = self._clock()
         if now >= self._until:
-            self.tell()
+            self.flush()
             self._until, self._left = now + 1, LINES_A_SECOND
         if self._left:
             self._left -= 1
@@ -39,11 +39,11 @@ class Flood:
         else:
             self._counts[self._kind(event, reason, details)] += 1
 
-    def tell(self) -> None:
-        """Tell what was counted and not told."""
+    def flush(self) -> None:
+        """Write what was counted, and not written yet."""
         counts, self._counts = self._counts, Counter()
         for (event, details), count in counts.items():
-            audit.tell(event, {**dict(details), "count": count})
+            audit.write(event, {**dict(details), "count": count})
 
     def _kind(self, event: str, reason: str, details: dict[str, str]) -> Kind:
         why, where = ("reason", reason), ("address", audit.origin()["address"])
@@ -58,13 +58,13 @@ class Refusals:
     """Those that name a client are apart, so that no stranger can hide whose token was misused."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._of_strangers = Flood(clock)
+        self._of_nobody = Flood(clock)
         self._of_clients = Flood(clock)
 
     def record(self, event: str, reason: str, **details: str) -> None:
-        flood = self._of_clients if details.get("client") else self._of_strangers
+        flood = self._of_clients if details.get("client") else self._of_nobody
         flood.record(event, reason, **details)
 
-    async def tell(self) -> None:
-        self._of_strangers.tell()
-        self._of_clients.tell()
+    async def flush(self) -> None:
+        self._of_nobody.flush()
+        self._of_clients.flush()

@@ -29,9 +29,9 @@ from tests.attacks.recipes import (
 )
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, Clock, make_database
+from tests.counting import CountingDatabase
 from tests.forge import ACCESS_CLAIMS
 from tests.serving import Served, serve
-from tests.test_statements import CountingDatabase
 
 TOKENS = load("tokens.json")
 BODIES = load("bodies.json")

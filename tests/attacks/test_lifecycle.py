@@ -205,12 +205,12 @@ def test_everywhere_ends_what_there_was_and_nothing_since(api: TestClient, login
     assert_opens(api, new)
 
 
-def test_whoever_writes_a_later_epoch_into_a_token_has_to_sign_it(
+def test_whoever_writes_a_later_era_into_a_token_has_to_sign_it(
     api: TestClient, login: Login
 ) -> None:
     pair = login()
     end_everywhere(api, pair)
-    claims = forge.claims_of(pair["access_token"]) | {"epoch": NOW + 999}
+    claims = forge.claims_of(pair["access_token"]) | {"era": NOW + 999}
     forged = forge.token(secret=CURRENT, **claims)
     assert_opens_nothing(api, pair | {"access_token": forged})
 

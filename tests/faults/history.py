@@ -115,7 +115,7 @@ class _History:
                 yield event.session, event
             elif event.operation in ("everywhere", "disable") and event.status == 200:
                 for login in self.sessions[event.client]:
-                    # A login beside "everywhere" may be of either epoch. One that got in although
+                    # A login beside "everywhere" may be of either era. One that got in although
                     # the client was being disabled came before.
                     is_before = (
                         login.end < event.start

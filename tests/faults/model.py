@@ -20,9 +20,9 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidToken, TemporarilyUnavailable
 from authapi.rules import purging
-from authapi.rules.client_authentication import find_login
-from authapi.rules.client_cache import Lookups
-from authapi.rules.client_key_uses import KeyUses
+from authapi.rules.client_authentication import authenticate_client
+from authapi.rules.client_cache import ClientCache
+from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import TIMER_SECONDS, Revocations
@@ -135,12 +135,12 @@ class State:
 
     def _is_ended_by(self, claims: Row, ids: tuple[str, ...], purged_until: int) -> bool:
         """The condition of `endings.is_ended_by`."""
-        epoch = self.rows.get(claims["sub"])
+        era = self.rows.get(claims["sub"])
         return (
             self.database_id != claims["database_id"]
             or purged_until >= claims["exp"]
             or any(claims[name] in self.rows for name in ids)
-            or (epoch is not None and epoch.revoked_at > claims["epoch"])
+            or (era is not None and era.revoked_at > claims["era"])
         )
 
     def goes_on(self, claims: Row) -> bool:
@@ -334,7 +334,7 @@ class Link:
             endings.IS_ENDED: self._is_ended,
             endings.END: self._end,
             endings.END_ALL: self._end_all,
-            endings.FIND_EPOCH: self._find_epoch,
+            endings.FIND_ERA: self._find_era,
             database_identity.PURGE: self._purge,
             database_identity.REMEMBER_PURGE: self._remember_purge,
             database_identity.CHANGE_IDENTITY: self._change_identity,
@@ -439,13 +439,13 @@ class Link:
             former = self._state.rows.get(row.jti)
             if self._state.is_ended(values):
                 return []
-            if former and former.revoked_at > values["epoch"]:
+            if former and former.revoked_at > values["era"]:
                 return []
-            return [written(begin_epoch(self._state, row, number))]
+            return [written(begin_era(self._state, row, number))]
 
         return await self._cluster.write({row.jti}, write, self.is_late)
 
-    async def _find_epoch(self, values: Row) -> list[Row]:
+    async def _find_era(self, values: Row) -> list[Row]:
         row = self._state.rows.get(values["sub"])
         return [row._asdict()] if row else []
 
@@ -478,7 +478,7 @@ class Link:
     async def _find_login(self, values: Row) -> list[Row]:
         for client_id, client in self._state.clients.items():
             if client.key.digest == values["digest"]:
-                epoch = self._state.rows.get(client_id)
+                era = self._state.rows.get(client_id)
                 return [
                     {
                         "is_known": True,
@@ -488,10 +488,10 @@ class Link:
                         "key_id": client.key.id,
                         "expires_at": None,
                         "revoked_at": client.revoked_at,
-                        "epoch": epoch.revoked_at if epoch else 0,
+                        "era": era.revoked_at if era else 0,
                     }
                 ]
-        return [{"is_known": False, "id": values["digest"], "epoch": 0}]
+        return [{"is_known": False, "id": values["digest"], "era": 0}]
 
     async def _spend(self, values: Row) -> list[Row]:
         if values["jti"] in self._state.rows or not self._state.goes_on(values):
@@ -532,12 +532,12 @@ def written(row: Ended) -> Row:
     return {"revoked_at": row.revoked_at, "access_expires_at": row.access_expires_at}
 
 
-def begin_epoch(state: State, row: Ended, number: int) -> Ended:
-    """The insert or update of an epoch, as `endings` writes it."""
+def begin_era(state: State, row: Ended, number: int) -> Ended:
+    """The insert or update of an era, as `endings` writes it."""
     row = row._replace(commit_order=number)
     if former := state.rows.get(row.jti):
         row = row._replace(
-            revoked_at=max(row.revoked_at, former.revoked_at + endings.EPOCH_STEP),
+            revoked_at=max(row.revoked_at, former.revoked_at + endings.ERA_STEP),
             access_expires_at=max(row.access_expires_at or 0, former.access_expires_at or 0),
             expires_at=max(row.expires_at, former.expires_at),
         )
@@ -551,7 +551,7 @@ class Parts:
 
     clocks: type[Clocks] = Clocks
     revocations: type[Revocations] = Revocations
-    lookups: type[Lookups] = Lookups
+    client_cache: type[ClientCache] = ClientCache
     sessions: type[Sessions] = Sessions
     issuing: type[Issuing] = Issuing
     purge: Callable[[Database, float, float], Awaitable[int]] = purging.purge
@@ -581,12 +581,12 @@ class Worker:
             clocks=self.clocks,
             serve=self.tokens.serve,
         )
-        self.lookups = parts.lookups(self.revocations)
+        self.client_cache = parts.client_cache(self.revocations)
         self.sessions = parts.sessions(
             self.database,
             self.tokens,
-            self.lookups,
-            KeyUses(self.database),
+            self.client_cache,
+            ClientKeyUses(self.database),
             ClientLogins(SharedCount("memory://"), "1000000000/second"),
             parts.issuing(self.database),
             grace_seconds=10,
@@ -619,7 +619,7 @@ class Worker:
 
     def would_log_in(self, client_key: str) -> bool:
         try:
-            at_once(find_login(self.database, self.lookups, client_key, self.wall()))
+            at_once(authenticate_client(self.database, self.client_cache, client_key, self.wall()))
         except (InvalidClient, TemporarilyUnavailable):
             return False
         return True
@@ -661,7 +661,7 @@ class Operator:
         ended_id = client_id if whole else registered.key.id
 
         issued_until = self._cluster.state.issued_until
-        told = endings.Ending(endings.REGISTRY, "changed", now, int(now), int(now))
+        told = endings.Ending(endings.REGISTRY_VERSION, "changed", now, int(now), int(now))
         ending = endings.ending_by_operator(ended_id, "by the operator", now)
         tells, ends = (row_of(each._asdict(), issued_until) for each in (told, ending))
 
@@ -671,12 +671,14 @@ class Operator:
             client = state.clients[client_id]
             if whole:
                 client.disabled_at = now
-                begin_epoch(state, ends, number)
+                begin_era(state, ends, number)
             else:
                 client.revoked_at = now
                 state.rows.setdefault(ended_id, ends._replace(commit_order=number))
 
-        await self._cluster.write({endings.REGISTRY, ended_id}, write, is_late=self.link.is_late)
+        await self._cluster.write(
+            {endings.REGISTRY_VERSION, ended_id}, write, is_late=self.link.is_late
+        )
         await settled()
 
     async def end_all_sessions(self) -> None:

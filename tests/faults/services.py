@@ -24,8 +24,7 @@ from authapi.engines.sqlite import create_file
 from authapi.store import clients as registry
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.postgres import Postgres
-from tests.serving import Served, serve
-from tests.test_served import children, run
+from tests.serving import Served, children, run, serve
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""

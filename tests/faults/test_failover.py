@@ -29,8 +29,7 @@ from tests.faults.services import (
     serve_nodes,
 )
 from tests.postgres import Postgres, run_postgres, run_standby
-from tests.serving import free_port
-from tests.test_served import run
+from tests.serving import free_port, run
 
 LATE = {"wal_writer_delay": "10s", "wal_writer_flush_after": "64MB", "autovacuum": "off"}
 """What is committed asynchronously is written so late that a crash surely loses it."""

@@ -35,8 +35,7 @@ from tests.faults.services import (
 )
 from tests.faults.test_failover import wait_for_status
 from tests.postgres import Postgres
-from tests.serving import free_port, serve
-from tests.test_served import run
+from tests.serving import free_port, run, serve
 
 LIVES = 6
 WAIT_SECONDS = 20

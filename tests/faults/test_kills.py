@@ -23,7 +23,7 @@ from tests.faults.services import (
     serve_nodes,
 )
 from tests.postgres import Postgres
-from tests.test_served import children
+from tests.serving import children
 
 AT_ONCE = 24
 GRACE_SECONDS = 0.3

@@ -31,7 +31,7 @@ from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
-from authapi.rules.client_cache import Lookups
+from authapi.rules.client_cache import ClientCache
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
         self.asked: list[Asked] = []
         self.closed: list[str] = []
         self.former_ids: set[str] = set()
-        self.epochs: dict[str, float] = {}
+        self.eras: dict[str, float] = {}
         self.backups: list[Backup] = []
         # What is alone is both workers at once.
         self.workers = [self._start() for _ in range(1 if self.is_alone else 2)] * 2
@@ -143,7 +143,7 @@ class Machine(RuleBasedStateMachine):
             # A session has not gone on meanwhile; a client may have begun another.
             self._end(before if everywhere else self._promised(pair, ended_id))(what)
             if everywhere and ended_id in self.cluster.state.rows:
-                self.epochs[ended_id] = self.cluster.state.rows[ended_id].revoked_at
+                self.eras[ended_id] = self.cluster.state.rows[ended_id].revoked_at
 
         what = f"log-out{' everywhere' * everywhere} of #{self.issued.index(pair)} at {at}"
         self._ask(what, worker.sessions.log_out(pair.access, everywhere), answered)
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         self.cluster.fail_over(backup.state, numbers)
         self.closed = list(backup.closed)
         self.asked.clear()  # what was asked of the one before is not promised of this one
-        self.epochs.clear()
+        self.eras.clear()
         self.end_all_sessions()
 
     @rule()
@@ -357,7 +357,7 @@ class Machine(RuleBasedStateMachine):
             if each is shown
             or (
                 ended_id in (each.claims.sid, each.claims.sub)
-                and each.claims.epoch <= shown.claims.epoch
+                and each.claims.era <= shown.claims.era
             )
         ]
 
@@ -424,15 +424,15 @@ class Machine(RuleBasedStateMachine):
         except InvalidToken:
             return  # it was born dead
         issued = Issued(pair["access_token"], pair["refresh_token"], claims)
-        # A copy may still have an epoch whose row was purged since, so that a login begins none.
-        latest = max(each.revocations.epoch_of(claims.sub) for each in self.workers)
+        # A copy may still have an era whose row was purged since, so that a login begins none.
+        latest = max(each.revocations.era_of(claims.sub) for each in self.workers)
         is_ended = self.cluster.state.is_ended(claims._asdict())
-        issued.may_be_ended = is_ended or latest > claims.epoch or has_waited
+        issued.may_be_ended = is_ended or latest > claims.era or has_waited
         if former is not None:
             issued.may_be_ended |= former.may_be_ended
             assert not former.ended_by, "a session that was ended goes on"
-        elif not has_waited and {claims.sub} <= self.epochs.keys() & self.cluster.state.rows.keys():
-            assert claims.epoch >= self.epochs[claims.sub], "a login is ended by what was before it"
+        elif not has_waited and {claims.sub} <= self.eras.keys() & self.cluster.state.rows.keys():
+            assert claims.era >= self.eras[claims.sub], "a login is ended by what was before it"
         self.issued.append(issued)
 
     def _poll(self, worker: Worker) -> None:
@@ -581,30 +581,30 @@ class LeaseWithoutEnd(Revocations):
 
 
 class AnswersAtOnce(Revocations):
-    async def announce(self, ending: Ending) -> None:
+    async def enforce(self, ending: Ending) -> None:
         self._is_shared = False
-        await super().announce(ending)
+        await super().enforce(ending)
 
 
 class WithoutChanges(Revocations):
     """To have loaded anew is no change of the registry, nor is what it brings."""
 
     def _take(self, reading: Reading, after: int) -> None:
-        changes = self.changes
+        changes = self.registry_version
         super()._take(reading, after)
         if reading.is_whole:
-            self.changes = changes
+            self.registry_version = changes
 
 
-class LookupsThatStay(Lookups):
+class CacheThatStays(ClientCache):
     """Whatever changes."""
 
     def kept(self, name: str) -> dict[str, Any] | None:
-        self._changes = self.revocations.changes
+        self._changes = self.revocations.registry_version
         return super().kept(name)
 
 
-class LookupsWithoutLease(Lookups):
+class CacheWithoutLease(ClientCache):
     def kept(self, name: str) -> dict[str, Any] | None:
         kept = super().kept(name)
         row, until = self._kept.get(name, (None, 0))
@@ -683,10 +683,10 @@ MUTANTS = {
         "log_in close_client set_clock_of_operator fail_over pass_a_moment",
     ),
     "a change ends what was looked up": Mutant(
-        Parts(lookups=LookupsThatStay), "log_in close_client pass_a_moment"
+        Parts(client_cache=CacheThatStays), "log_in close_client pass_a_moment"
     ),
     "a lookup has the lease of the copy": Mutant(
-        Parts(lookups=LookupsWithoutLease), "log_in close_client pass_a_moment"
+        Parts(client_cache=CacheWithoutLease), "log_in close_client pass_a_moment"
     ),
     # Either alone is covered by the other.
     "a row lasts for all that was issued": Mutant(
@@ -803,7 +803,7 @@ CLOCKS: dict[str, list[Step]] = {
         *(log_out(0, at=1), wait(0.6), log_out(1), wait(0.6), Machine.fail_over),
         *(wait(3000), wait(700)),
     ],
-    "a purge of the epoch of a session that began while the clock was ahead": [
+    "a purge of the era of a session that began while the clock was ahead": [
         *(set_clock(0, 3600), log_in, set_clock(0, 0), log_out(0, everywhere=True), wait(0.6)),
         *(log_in, log_out(2), wait(0.6), wait(8000), purge, wait(0.6)),
     ],

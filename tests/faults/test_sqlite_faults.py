@@ -17,7 +17,7 @@ from tests.faults.conftest import Judge
 from tests.faults.services import SOAK, Service, serve_file
 from tests.faults.test_kills import check_file
 from tests.faults.test_postgres_outage import load, log_some_out, use_on_all, wait_for
-from tests.test_served import children
+from tests.serving import children
 
 PAGE_BYTES = 4096
 Write = Callable[[Node, Session], Awaitable[int]]

@@ -67,7 +67,7 @@ def real_tokens(tokens: Tokens) -> dict[str, tuple[str, Claims]]:
             jti=f"token-{number}",
             key_id=f"{number:016x}",
             scope=scope,
-            epoch=NOW - 0.5 - number if number % 2 else 0,
+            era=NOW - 0.5 - number if number % 2 else 0,
             iat=iat,
             exp=iat + seconds,
             database_id=DATABASE_ID,

@@ -11,8 +11,8 @@ from tables import SCHEMA_REVISION
 from tests.pages.reading import blocks
 from tests.pages.running import SECRET, SIGNING_KEYS, call, log_in, run, until_it_serves
 from tests.postgres import Postgres
+from tests.rules.test_client_key_uses import UNDO
 from tests.serving import serve
-from tests.test_key_uses import UNDO
 
 
 def test_the_commands_of_a_move_carry_sessions_over(clone: Path, postgres: Postgres) -> None:

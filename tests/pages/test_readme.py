@@ -68,7 +68,7 @@ def test_it_is_short() -> None:
 
 
 def test_what_it_shows_for_other_services_is_what_the_page_shows() -> None:
-    """Which is run by tests/test_verifiers.py."""
+    """Which is run by tests/verifiers/test_verifiers.py."""
     assert blocks("Protect your API", "js") == blocks("Verify in Node", "js")
 
 
