@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 FASTIFY := benchmarks/peers/fastify
+VERSIONS := authapi/engines/migrations/versions
 
-.PHONY: help run test soak fuzz timing group-commit scale bench lint format lock clean
+.PHONY: help run test soak fuzz migration timing group-commit scale bench lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +26,12 @@ soak: $(VENV)/dev.stamp  ## Run the fault tests at length: 40,000 pairs, 200 kil
 fuzz: $(VENV)/dev.stamp  ## Fuzz for minutes: a million mutated tokens, and new examples each time
 	$(BIN)/python -W ignore -m tests.fuzz.mutations
 	FUZZ=1 $(BIN)/python -m pytest tests/fuzz
+
+migration: $(VENV)/dev.stamp  ## Make a revision of the schema: make migration NAME="The notes of clients"
+	@test -n "$(NAME)" || { echo 'Say what it adds: make migration NAME="The notes of clients"' >&2; exit 2; }
+	@$(BIN)/python -m alembic --quiet revision --message "$(NAME)" --rev-id $$(ls $(VERSIONS)/[0-9]*.py | wc -l | awk '{ printf "%04d", $$1 + 1 }')
+	@ls $(VERSIONS)/[0-9]*.py | tail -n 1
+	@echo "Write its upgrade(), the same into tables.py, and its number into SCHEMA_REVISION there."
 
 timing: $(VENV)/dev.stamp  ## Test that every refused key takes the same time
 	$(BIN)/python -W ignore benchmarks/timing.py

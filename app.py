@@ -16,7 +16,7 @@ from authapi.clocks import Clock, steady_clock
 from authapi.engines.database import Database
 from authapi.server import development
 from authapi.server.main import collect_garbage_less_often, main
-from authapi.service import Service
+from authapi.service import Service, create_database
 from authapi.telemetry.logs import configure_logging
 from authapi.web.answers import Endpoint, exception_handlers
 from authapi.web.requests import OriginMiddleware
@@ -38,7 +38,7 @@ routes: list[Route] = [
 def create_app(
     settings: Settings,
     clock: Clock = time.time,
-    create_database: Callable[[str], Database] = Database,
+    create_database: Callable[[Settings], Database] = create_database,
     steady_clock: Clock = steady_clock,
 ) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""

@@ -126,6 +126,7 @@ class Settings:
     signing_keys_file: str = _text("")
     jwks_max_age_seconds: int = _integer(3600, 1, 86_400)
     database_url: str = _text(EMBEDDED_DATABASE, _served_database)
+    database_pool_size: int = _integer(8, 1, 1_000)
     host: str = _text("127.0.0.1", Length(max=253), _host)
     port: int = _integer(8000, 0, 65_535)
     workers: int = _integer(1, 1, 64)

@@ -39,11 +39,11 @@ class Service:
         self,
         settings: Settings,
         clock: Clock,
-        create_database: Callable[[str], Database],
+        create_database: Callable[[Settings], Database],
         steady_clock: Clock,
     ) -> None:
         self._settings = settings
-        self.database = create_database(settings.database_url)
+        self.database = create_database(settings)
         self.tokens = create_tokens(settings, clock)
         self.signing_keys = create_signing_keys(settings, self.tokens, clock)
         self._clocks = Clocks(clock, steady_clock)
@@ -118,6 +118,10 @@ class Service:
 
     async def _purge(self) -> None:
         await purge_when_settled(self.database, self._clocks, self._settings.leeway_seconds)
+
+
+def create_database(settings: Settings) -> Database:
+    return Database(settings.database_url, settings.database_pool_size)
 
 
 def create_tokens(settings: Settings, clock: Clock) -> Tokens:

@@ -14,6 +14,7 @@ DEFAULTS = {
     "signing_keys_file": "",
     "jwks_max_age_seconds": 3600,
     "database_url": "sqlite:///auth.db",
+    "database_pool_size": 8,
     "host": "127.0.0.1",
     "port": 8000,
     "workers": 1,
@@ -47,6 +48,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "signing_keys_file": "/etc/auth/keys.json",
         "jwks_max_age_seconds": "60",
         "database_url": "sqlite:////var/lib/auth.db",
+        "database_pool_size": "4",
         "host": "::1",
         "port": "9000",
         "workers": "4",
@@ -69,6 +71,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
     assert asdict(settings) == chosen | {
         "secret_key_fallbacks": ("a" * 32, "b" * 32),
         "jwks_max_age_seconds": 60,
+        "database_pool_size": 4,
         "port": 9000,
         "workers": 4,
         "access_token_seconds": 60,

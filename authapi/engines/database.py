@@ -44,9 +44,12 @@ class Database(databases.Database):
 
     _backend: sqlite_backend.SQLiteBackend | postgres_backend.PostgresBackend
 
-    def __init__(self, url: str, **options: Any) -> None:
-        """Raises `BadURL`."""
-        super().__init__(urls.read(url), **options)
+    def __init__(self, url: str, pool_size: int | None = None, **options: Any) -> None:
+        """`pool_size` is of a PostgreSQL. Raises `BadURL`."""
+        parts = urls.read(url)
+        if pool_size is not None and parts.dialect == "postgresql":
+            options["pool_size"] = pool_size
+        super().__init__(parts, **options)
         self._is_reachable = True
 
     async def __aenter__(self) -> Self:

@@ -12,16 +12,26 @@ from authapi.store.revocations import end_session, ending_by_operator, mark_regi
 from authapi.store.sessions import key_is_open
 from tables import client_keys
 
-ADD_KEY = insert(client_keys).returning(client_keys.c.id)
+# The columns are named, so that one that is added later takes its default here.
+ADD_KEY = (
+    insert(client_keys)
+    .values(
+        id=sa.bindparam("key_id"),
+        client_id=sa.bindparam("sub"),
+        digest=sa.bindparam("key_digest"),
+        created_at=sa.bindparam("now"),
+        expires_at=sa.bindparam("until"),
+    )
+    .returning(client_keys.c.id)
+)
 
 
 async def add_key(
     database: Database, client_id: str, key: ClientKey, now: int, expires_at: int | None = None
 ) -> None:
     """One more key of the client. No worker is told: none keeps that a key is unknown."""
-    unset = {"revoked_at": None, "last_used_at": None, "uses": 0}
-    row = {"id": key.id, "client_id": client_id, "digest": key.digest, "created_at": now}
-    await database.fetch_one(ADD_KEY, row | unset | {"expires_at": expires_at})
+    row = {"key_id": key.id, "sub": client_id, "key_digest": key.digest}
+    await database.fetch_one(ADD_KEY, row | {"now": now, "until": expires_at})
 
 
 LIST_KEYS = (

@@ -36,15 +36,25 @@ async def list_clients(database: Database) -> list[Row]:
     return await database.fetch_all(LIST_CLIENTS)
 
 
-ADD_CLIENT = insert(clients).on_conflict_do_nothing().returning(clients.c.id)
+# The columns are named, so that one that is added later takes its default here.
+ADD_CLIENT = (
+    insert(clients)
+    .values(
+        id=sa.bindparam("sub"),
+        name=sa.bindparam("client_name"),
+        scopes=sa.bindparam("granted"),
+        created_at=sa.bindparam("now"),
+    )
+    .on_conflict_do_nothing()
+    .returning(clients.c.id)
+)
 
 
 async def create_client(
     database: Database, client_id: str, name: str, key: ClientKey, now: int, scopes: str = ""
 ) -> bool:
     """False, and nothing is changed, if the name is taken."""
-    client = {"id": client_id, "name": name, "scopes": scopes, "created_at": now}
-    client |= {"disabled_at": None}
+    client = {"sub": client_id, "client_name": name, "granted": scopes, "now": now}
 
     async def create() -> bool:
         is_new = await database.fetch_one(ADD_CLIENT, client) is not None

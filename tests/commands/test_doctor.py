@@ -77,7 +77,8 @@ def statuses(result: Result) -> dict[str, str]:
 
 
 def look(settings: Settings, now: float = NOW, busy_seconds: float = 5) -> dict[str, Check]:
-    options = {"busy_seconds": busy_seconds} if settings.database_url.startswith("sqlite") else {}
+    is_sqlite = settings.database_url.startswith("sqlite")
+    options: dict[str, Any] = {"busy_seconds": busy_seconds} if is_sqlite else {}
     database = Database(settings.database_url, **options)
     return {
         one.check: one for one in asyncio.run(look_at_database(database, settings, lambda: now))

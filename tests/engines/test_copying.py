@@ -283,7 +283,7 @@ class Disturbed(Database):
 
     def __init__(self, url: str, source_url: str) -> None:
         super().__init__(url)
-        options = {"busy_seconds": 0.01} if source_url.startswith("sqlite") else {}
+        options: dict[str, Any] = {"busy_seconds": 0.01} if source_url.startswith("sqlite") else {}
         self.other: Database | None = Database(source_url, **options)
         self.is_written = False
 

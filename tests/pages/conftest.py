@@ -1,0 +1,15 @@
+"""What the tests of the pages share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.serving import ROOT, copy_code
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder that looks like a fresh clone after `make run` has installed."""
+    copy_code(tmp_path)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    return tmp_path

@@ -1,0 +1,85 @@
+"""The first five minutes are as README.md shows them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.pages.reading import README, blocks, section, table, tables
+from tests.pages.running import RUN_SECONDS, run
+from tests.serving import ROOT, serve
+
+MOMENT = 1_000_000_000
+"""What is shown as an epoch time may be any."""
+
+
+def assert_like(answer: dict[str, Any], shown: dict[str, Any]) -> None:
+    """As shown, but for what differs from one run to the next: `...` and times."""
+    assert list(answer) == list(shown)
+    for name, value in shown.items():
+        if isinstance(value, str) and value.endswith("..."):
+            assert answer[name].startswith(value.removesuffix("..."))
+        elif name.endswith("_in"):  # a session has grown older before it is refreshed
+            assert value - RUN_SECONDS <= answer[name] <= value
+        elif isinstance(value, int) and value > MOMENT:
+            assert answer[name] > MOMENT
+        else:
+            assert answer[name] == value
+
+
+def test_the_calls_are_answered_as_shown(clone: Path) -> None:
+    (script,) = blocks("Try it", "sh")
+    (console,) = blocks("Quick start", "text")
+    with serve(clone, code=clone) as served:
+        told = re.sub(r"ck_\w+", "ck_...", served.console)
+        assert console in told
+        script = script.replace("http://127.0.0.1:8000", served.url)
+        answers = run(clone, script.replace("ck_...", served.demo_key, 1)).splitlines()
+    shown = re.findall(r"^# (\{.*)$", script, re.MULTILINE)
+    assert len(answers) == len(shown) == 6
+    read = [json.loads(answer) for answer in answers]
+    for answer, like in zip(read, map(json.loads, shown), strict=True):
+        assert_like(answer, like)
+    takes_answers = table("Endpoints")
+    calls = ("POST /login", "GET /secure-data", "GET /me", "POST /refresh-token", "POST /logout")
+    assert takes_answers["POST /refresh-token"][1] == "as login"
+    takes_answers["POST /refresh-token"] = takes_answers["POST /login"]
+    for path, answer in zip(calls, read, strict=False):
+        assert re.findall(r"`(\w+)`", takes_answers[path][1].partition(";")[0]) == list(answer)
+
+
+def test_the_plain_commands_are_those_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (plain,) = blocks("Without make", "sh")
+    commands = [line.split("#")[0].strip() for line in plain.splitlines()]
+    assert commands == [
+        "python3 -m venv .venv",
+        ".venv/bin/pip install --require-hashes -r requirements.txt",
+        ".venv/bin/python app.py",
+    ]
+    for part in ("-m venv $(VENV)", "--require-hashes -r requirements.txt", "python app.py"):
+        assert part in makefile
+    assert blocks("Quick start", "sh") == blocks("Start the service", "sh") == ["make run\n"]
+    assert "PYTHON ?= python3" in makefile
+
+
+def test_it_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def test_what_it_shows_for_other_services_is_what_the_page_shows() -> None:
+    """Which is run by tests/verifiers/test_verifiers.py."""
+    assert blocks("Protect your API", "js") == blocks("Verify in Node", "js")
+
+
+def test_its_row_of_figures_is_that_of_the_page() -> None:
+    page = tables("How fast it is")[0]
+    rows = ("secure-data, one token", "/me", "login", "refresh", "logout", "forged tokens")
+    (shown,) = table("Speed").values()
+    assert shown == [page[row][0].partition(" ")[0] for row in rows]
+
+
+def test_nothing_is_said_of_a_licence_that_is_not_there() -> None:
+    assert not list(ROOT.glob("LICEN[CS]E*"))
+    said = " ".join(section("Contributing, security, licence").split())
+    assert "No licence has been granted yet; it is the owner's to choose." in said

@@ -1,0 +1,160 @@
+"""The tables of the pages are those of the code."""
+
+import json
+import re
+import statistics
+
+import click
+from dotenv import dotenv_values
+
+from app import routes
+from authapi import errors
+from authapi.credentials.claims import Claims
+from authapi.credentials.signing_schedule import Schedule
+from authapi.engines.postgres import PostgresBackend
+from authapi.server.limits import LIMITS
+from authapi.server.main import STOP_SECONDS
+from authapi.server.protocol import (
+    MAX_HEAD_BYTES,
+    MAX_PIPELINED,
+)
+from authapi.telemetry.flood import LINES_A_SECOND
+from authapi.web.payloads import MAX_BODY_BYTES
+from manage import cli
+from settings import SettingsSchema, load_settings, schedule_of
+from tests.pages.reading import section, table, tables
+from tests.serving import ROOT, code_files
+
+VARIANTS = {"week": "an ordinary week", "burst": "all ended in the last ten minutes"}
+
+
+def first_names(title: str) -> list[str]:
+    """What is named in the first cells of a table, of which each may name several."""
+    rows = re.findall(r"^\| (`.+?) \|", section(title), re.MULTILINE)
+    return re.findall(r"`(\w+)`", " ".join(rows))
+
+
+def test_every_endpoint_is_listed() -> None:
+    calls = {
+        f"{method} {route.path}"
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert set(table("Endpoints")) == calls
+
+
+def test_every_error_is_listed() -> None:
+    def leaves(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
+        children = kind.__subclasses__()
+        return [leaf for child in children for leaf in leaves(child)] if children else [kind]
+
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Errors"), re.MULTILINE)
+    assert listed == sorted(listed, key=lambda row: row[0])
+    ours = [kind for kind in leaves(errors.Refusal) if kind.__module__ == errors.__name__]
+    assert set(listed) == {(str(kind.status), kind.error) for kind in ours}
+    advised = re.findall(r"(\d{3}) `(\w+)`", " ".join(table("What to do after an error")))
+    assert set(advised) < set(listed)
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    def shown(default: object) -> str:
+        return f"`{default}`" if default not in ("", ()) else ""
+
+    expected = {
+        name.upper(): shown(field.load_default) for name, field in SettingsSchema().fields.items()
+    }
+    assert {name: cells[0] for name, cells in table("Settings").items()} == expected
+    example = dotenv_values(ROOT / ".env.example")
+    assert {name: f"`{value}`" if value else "" for name, value in example.items()} == expected
+
+
+def test_every_event_is_listed() -> None:
+    code = "".join(path.read_text() for path in code_files())
+    recorded = re.findall(r'(?:record\(|event = )"(\w+)"', code)
+    assert set(first_names("The audit trail")) == set(recorded)
+    watched = set(first_names("What to watch"))
+    logged = re.findall(r'logger\.(?:error|warning)\(\s*"(\w+)', code)
+    assert set(logged) < watched < {*recorded, *logged}
+
+
+def test_every_claim_is_listed() -> None:
+    assert set(first_names("Claims")) == {"iss", "aud", *Claims._fields[:-1]}
+
+
+def test_every_command_is_listed() -> None:
+    listed = {row.split()[0] for row in table("Commands")}
+    assert listed == set(cli.list_commands(click.Context(cli)))
+
+
+def test_every_way_to_write_a_database_url_is_taken() -> None:
+    written = re.findall(r"`(sqlite:|postgresql:)(\S+)`", section("DATABASE_URL"))
+    assert len(written) == 4
+    options = re.findall(r"`(\?\S+)`", section("DATABASE_URL"))
+    assert len(options) == 3
+    urls = [scheme + rest for scheme, rest in written]
+    urls += [f"postgresql://user@host/database{option}" for option in options]
+    for url in urls:
+        assert load_settings({"SECRET_KEY": "s" * 32, "DATABASE_URL": url}).database_url == url
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = {name: cells[0] for name, cells in table("Sizes and times").items()}
+    kib, seconds = 1024, round(LIMITS.wait_seconds)
+    assert limits["a body"] == f"{MAX_BODY_BYTES // kib} KiB"
+    assert limits["the request line and the headers"] == f"{MAX_HEAD_BYTES // kib} KiB"
+    assert limits["a request to arrive"].startswith(f"{seconds} seconds for the head, {seconds}")
+    assert limits["an idle connection"].startswith(f"{seconds} seconds;")
+    assert limits["an answer to be read"] == f"{seconds} seconds"
+    assert limits["open connections"].startswith(f"{LIMITS.connections:,} for each worker;")
+    assert limits["requests sent ahead on one connection"] == str(MAX_PIPELINED)
+    assert f"for {STOP_SECONDS} seconds at most" in section("Starts, stops and exit codes")
+    assert f"at most {LINES_A_SECOND} refusals a second" in section("A flood of refusals")
+
+
+def test_the_times_of_a_rotation_are_those_of_the_code() -> None:
+    schedule: Schedule = schedule_of(load_settings({"SECRET_KEY": "s" * 32}))
+    spare = schedule.publish_seconds - 2 * schedule.max_age_seconds
+    assert spare == schedule.keep_seconds - schedule.refresh_seconds
+    assert section("Rotate a signing key").count(f"{spare} seconds") == 3
+    assert schedule.publish_seconds // 3600 == 2
+    assert "signs after two hours" in section("Rotate a signing key")
+
+
+def test_the_example_of_a_pool_is_right() -> None:
+    text = section("DATABASE_URL")
+    example = re.search(r"(\d+) nodes with (\d+) workers need .+ = (\d+)", text)
+    pool = re.search(r"\?min_size=(\d+)&max_size=(\d+)`, which are the defaults", text)
+    assert example is not None
+    assert pool is not None
+    assert f"A pool of {pool[1]} to {pool[2]} connections" in (PostgresBackend.__doc__ or "")
+    nodes, workers, needed = map(int, example.groups())
+    assert needed == nodes * workers * (int(pool[2]) + 1)
+
+
+def test_the_figures_beside_the_peers_are_those_that_were_measured() -> None:
+    measured = (ROOT / "benchmarks" / "results" / "bench.md").read_text()
+    (shown,) = tables("How fast it is")
+    for name, cells in shown.items():
+        assert f"| {name} | {' | '.join(cells)} |" in measured
+
+
+def test_the_figures_of_growth_are_those_that_were_measured() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "scale.json").read_text())
+    measured = {
+        (VARIANTS[one["variant"]], f"{one['size']:,}"): one["rounds"]
+        for one in results["sizes"]
+        if one["engine"] == "SQLite"
+    }
+    rows = re.findall(r"^\| (a.+?) \| ([\d,]+) \| (.+) \|$", section("As it grows"), re.MULTILINE)
+    assert {(variant, size) for variant, size, _ in rows} == set(measured)
+    for variant, size, shown in rows:
+        rounds = measured[variant, size]
+        cells = [
+            f"{statistics.median(one['start_seconds'] for one in rounds):.2f} s",
+            f"{statistics.median(one['rss_mb'] for one in rounds):.0f} MB",
+        ]
+        cells += [
+            f"{statistics.median(one[call]['rate'] for one in rounds):,.0f}/s"
+            for call in ("secure_data", "me", "login")
+        ]
+        assert shown == " | ".join(cells)
