@@ -13,3 +13,10 @@ def clone(tmp_path: Path) -> Path:
     copy_code(tmp_path)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     return tmp_path
+
+
+@pytest.fixture
+def live(clone: Path) -> Path:
+    """As it is deployed, with the secret and a former one in a file."""
+    (clone / ".env").write_text(f"SECRET_KEY={'o' * 32}\nSECRET_KEY_FALLBACKS={'p' * 32}\n")
+    return clone
