@@ -14,15 +14,11 @@ from typing import Any
 
 import psutil
 
-from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines import schema
-from authapi.engines.database import Database
-from authapi.engines.sqlite import create_file
-from authapi.store import clients as registry
+from tests import serving
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.faults.proxy import Proxy, proxied
 from tests.postgres import Postgres, run_postgres
-from tests.serving import Served, children, run, serve
+from tests.serving import WATCHED, Served, children, run, serve
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""
@@ -31,6 +27,8 @@ SECRET = {
     # All callers come from one address, and a few clients begin all of the sessions.
     "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
     "LOGINS_BY_CLIENT": "1000000/second",
+    # Other tests reach every line. Here, what is watched would be slow under the load.
+    WATCHED: "",
 }
 
 
@@ -78,19 +76,8 @@ class Service:
 
 def register(database_url: str, *names: str) -> list[Client]:
     """With the schema, if it is not there yet."""
-    keys = [new_client_key() for _ in names]
-
-    async def create() -> None:
-        await schema.upgrade(Database(database_url))
-        async with Database(database_url) as database:
-            for name, key in zip(names, keys, strict=True):
-                now = int(time.time())
-                assert await registry.create_client(database, new_client_id(), name, key, now)
-
-    if database_url.startswith("sqlite"):
-        create_file(str(Database(database_url).url.database))
-    asyncio.run(create())
-    return [Client(name, key.text) for name, key in zip(names, keys, strict=True)]
+    keys = serving.register(database_url, *names)
+    return [Client(name, key) for name, key in zip(names, keys, strict=True)]
 
 
 @contextmanager
