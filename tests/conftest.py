@@ -20,6 +20,7 @@ from authapi.store import clients as registry
 from authapi.store import database_identity
 from settings import Settings, load_settings
 from tests.postgres import MIGRATED, Postgres, make_files, run_postgres
+from tests.serving import ROOT
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
@@ -204,6 +205,34 @@ def login(api: TestClient, registered: Registered) -> Callable[[], dict[str, str
         return pair
 
     return login
+
+
+LONGEST = (
+    "tests/project/test_readme.py",
+    "tests/pages",
+    "tests/server/test_served.py",
+    "tests/faults/test_model.py",
+    "tests/engines/test_copying.py",
+    "tests/server/test_slow_clients.py",
+    "tests/faults",
+    "tests/project/test_postman.py",
+    "tests/fuzz",
+    "tests/verifiers",
+    "tests/server",
+    "tests/commands",
+)
+"""Begun first, or else one of them is left over at the end, and all but one process are idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=rank)
+
+
+def rank(item: pytest.Item) -> int:
+    path = item.path.relative_to(ROOT)
+    return next(
+        (number for number, place in enumerate(LONGEST) if path.is_relative_to(place)), len(LONGEST)
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

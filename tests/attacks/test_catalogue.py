@@ -26,6 +26,7 @@ from tests.attacks.recipes import (
     Json,
     Request,
     load,
+    parameters,
 )
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, Clock, make_database
@@ -37,20 +38,6 @@ TOKENS = load("tokens.json")
 BODIES = load("bodies.json")
 CALLED = {"/login": "invalid_client", "/refresh-token": "invalid_grant"}
 """What RFC 6749, 5.2 calls an `invalid_token` there."""
-
-
-def parameters(cases: list[Json]) -> list[Any]:
-    """A `known` fault is expected, and strictly: whoever mends it must delete the word."""
-    return [
-        pytest.param(
-            case,
-            id=case["id"],
-            marks=[pytest.mark.xfail(raises=AssertionError, strict=True, reason=case["known"])]
-            if "known" in case
-            else [],
-        )
-        for case in cases
-    ]
 
 
 def targets(case: Json) -> list[str]:

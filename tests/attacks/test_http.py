@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.attacks.recipes import Json, load, text
-from tests.attacks.test_catalogue import parameters
+from tests.attacks.recipes import Json, load, parameters, text
 from tests.checks import assert_refused
 from tests.serving import Served, serve
 

@@ -91,11 +91,22 @@ def kid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return keys[-1].kid
 
 
+TRIED = [
+    (command, engine)
+    for command in cli.commands
+    for engine in ENGINES
+    if engine == "sqlite" or command not in WITHOUT_DATABASE
+]
+on_each_engine = pytest.mark.parametrize(
+    ("command", "database_url"), TRIED, indirect=["database_url"]
+)
+
+
 def test_every_command_is_tried_here() -> None:
     assert set(WORKS) == set(cli.commands), "say in WORKS how the new command is typed"
 
 
-@pytest.mark.parametrize("command", cli.commands)
+@on_each_engine
 def test_each_prints_one_json_value_and_nothing_else(
     command: str, settings: Settings, registered: Registered, tmp_path: Path, kid: str
 ) -> None:
@@ -110,7 +121,7 @@ def test_each_prints_one_json_value_and_nothing_else(
         assert json.loads(line)["event"]  # the audit trail
 
 
-@pytest.mark.parametrize("command", cli.commands)
+@on_each_engine
 def test_each_says_to_people_what_it_did(
     command: str, settings: Settings, registered: Registered, tmp_path: Path, kid: str
 ) -> None:

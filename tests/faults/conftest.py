@@ -7,11 +7,8 @@ import pytest
 from tests.conftest import FIGURES
 from tests.faults.client import Recorder
 from tests.faults.history import check
-from tests.faults.services import Service, serve_file, serve_nodes
+from tests.faults.services import GRACE_SECONDS, Service, serve_file, serve_nodes
 from tests.postgres import Postgres
-
-GRACE_SECONDS = 1.0
-"""Of the shared services, so that a test can wait until it is over."""
 
 Judge = Callable[..., None]
 

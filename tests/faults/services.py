@@ -4,27 +4,21 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Condition, Thread
 from typing import Any
 
 import psutil
 
-from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines import schema
-from authapi.engines.database import Database
-from authapi.engines.sqlite_files import create_file
-from authapi.store import clients as registry
+from tests import serving
 from tests.faults.client import Client, Node, Recorder, SharedPort
-from tests.postgres import Postgres
-from tests.serving import Served, children, run, serve
+from tests.faults.proxy import Proxy, proxied
+from tests.postgres import Postgres, run_postgres
+from tests.serving import WATCHED, Served, children, run, serve
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""
@@ -33,7 +27,13 @@ SECRET = {
     # All callers come from one address, and a few clients begin all of the sessions.
     "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
     "LOGINS_BY_CLIENT": "1000000/second",
+    # Other tests reach every line. Here, what is watched would be slow under the load.
+    WATCHED: "",
 }
+
+
+GRACE_SECONDS = 1.0
+"""Of services that several tests share, so that a test can wait until it is over."""
 
 
 def scaled(short: int, soak: int) -> int:
@@ -76,19 +76,8 @@ class Service:
 
 def register(database_url: str, *names: str) -> list[Client]:
     """With the schema, if it is not there yet."""
-    keys = [new_client_key() for _ in names]
-
-    async def create() -> None:
-        await schema.upgrade(Database(database_url))
-        async with Database(database_url) as database:
-            for name, key in zip(names, keys, strict=True):
-                now = int(time.time())
-                assert await registry.create_client(database, new_client_id(), name, key, now)
-
-    if database_url.startswith("sqlite"):
-        create_file(str(Database(database_url).url.database))
-    asyncio.run(create())
-    return [Client(name, key.text) for name, key in zip(names, keys, strict=True)]
+    keys = serving.register(database_url, *names)
+    return [Client(name, key) for name, key in zip(names, keys, strict=True)]
 
 
 @contextmanager
@@ -115,6 +104,41 @@ def serve_nodes(folder: Path, urls: Sequence[str], **environ: str) -> Iterator[S
         entered = [pool.submit(stack.enter_context, start) for start in starts]
         servers = [start.result() for start in entered]
         yield Service(folder, environ, servers, is_shared_port=False)
+
+
+@dataclass
+class Cluster:
+    """Nodes on a PostgreSQL of their own, so that no other test is without one. The last of them
+    reaches it through the proxy."""
+
+    postgres: Postgres
+    proxy: Proxy
+    service: Service
+    url: str
+
+
+@contextmanager
+def serve_cluster(
+    folder: Path, postgres_files: Path, users: Sequence[str], **settings: str
+) -> Iterator[Cluster]:
+    """One node for each of these users of PostgreSQL, which has these settings."""
+    with run_postgres(postgres_files, **settings) as postgres, proxied(postgres) as proxy:
+        create_users(postgres, users)
+        url = postgres.new_database()
+        urls = [url_for(user, url) for user in users[:-1]] + [url_for(users[-1], url, proxy)]
+        with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+            yield Cluster(postgres, proxy, service, url)
+
+
+def create_users(postgres: Postgres, users: Sequence[str]) -> None:
+    for user in {*users} - {"postgres"}:
+        postgres.execute(f"CREATE ROLE {user} SUPERUSER LOGIN")
+
+
+def url_for(user: str, url: str, proxy: Proxy | None = None) -> str:
+    if proxy is not None:
+        url = f"{url.partition('?')[0]}?host={proxy.folder}"
+    return url.replace("postgres@", f"{user}@")
 
 
 async def disable(recorder: Recorder, service: Service, client: Client) -> None:
@@ -167,102 +191,3 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-class Proxy:
-    """Between a node and PostgreSQL; `cut` makes it as silent as a network that is parted."""
-
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
-        self.folder = folder
-        self._target = _socket_of(postgres)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / ".s.PGSQL.5432"))
-        folder.chmod(0o755)  # a standby, which may run as another user, comes this way too
-        (folder / ".s.PGSQL.5432").chmod(0o666)
-        self._listener.listen(100)
-        self._sockets: list[socket.socket] = []
-        self._threads: list[Thread] = []
-        self._may_pass = Condition()
-        self._is_open = True
-        self._is_over = False
-        self._start(self._accept)
-
-    def cut(self) -> None:
-        """When it returns, nothing passes any more in either direction."""
-        with self._may_pass:
-            self._is_open = False
-
-    def mend(self) -> None:
-        with self._may_pass:
-            self._is_open = True
-            self._may_pass.notify_all()
-
-    def lead_to(self, postgres: Postgres) -> None:
-        """From now on, to this one; what led to the other is at an end, as when a name moves."""
-        self._target = _socket_of(postgres)
-        for each in self._sockets:
-            _shut(each)
-
-    def close(self) -> None:
-        with self._may_pass:
-            self._is_over = True
-            self._may_pass.notify_all()
-        for each in [self._listener, *self._sockets]:
-            _shut(each)
-        for thread in self._threads:
-            thread.join(timeout=10)
-        for each in [self._listener, *self._sockets]:
-            each.close()
-
-    def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
-        thread = Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while not self._is_over:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            self._sockets += [near, far]
-            try:
-                far.connect(self._target)
-            except OSError:
-                _shut(near)
-                continue
-            self._start(self._pump, near, far)
-            self._start(self._pump, far, near)
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                with self._may_pass:
-                    self._may_pass.wait_for(lambda: self._is_open or self._is_over)
-                    sink.sendall(data)
-        except OSError:
-            pass
-        _shut(sink)
-
-
-def _socket_of(postgres: Postgres) -> str:
-    return str(Path(str(postgres.socket_folder)) / ".s.PGSQL.5432")
-
-
-def _shut(each: socket.socket) -> None:
-    try:
-        each.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was first
-
-
-@contextmanager
-def proxied(postgres: Postgres) -> Iterator[Proxy]:
-    # A path of a socket is at most some hundred characters long.
-    with TemporaryDirectory(prefix="proxy-") as folder:
-        proxy = Proxy(Path(folder), postgres)
-        try:
-            yield proxy
-        finally:
-            proxy.close()

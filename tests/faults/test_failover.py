@@ -6,7 +6,6 @@ shows that the numbers did go back, or else it would prove nothing.
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,20 @@ import pytest
 from authapi.engines.database import Database
 from authapi.engines.postgres import STANDBY
 from tests.faults.client import Client, Node, Recorder, Session
-from tests.faults.conftest import GRACE_SECONDS, Judge
+from tests.faults.conftest import Judge
+from tests.faults.loads import WAIT_SECONDS, wait_for_status
+from tests.faults.proxy import Proxy, proxied
 from tests.faults.services import (
     SECRET,
     SOAK,
-    Proxy,
-    Service,
+    Cluster,
+    create_users,
     disable,
-    proxied,
     register,
     scaled,
+    serve_cluster,
     serve_nodes,
+    url_for,
 )
 from tests.postgres import Postgres, run_postgres, run_standby
 from tests.serving import free_port, run
@@ -35,20 +37,8 @@ LATE = {"wal_writer_delay": "10s", "wal_writer_flush_after": "64MB", "autovacuum
 """What is committed asynchronously is written so late that a crash surely loses it."""
 NUMBERS = 8_000
 SESSIONS = scaled(60, 400)
-WAIT_SECONDS = 30
 NODES = ("first", "second")
 """The nodes' names for PostgreSQL, by which their connections are told apart."""
-
-
-def name_nodes(postgres: Postgres) -> None:
-    for name in NODES:
-        postgres.execute(f"CREATE ROLE {name} SUPERUSER LOGIN")
-
-
-def url_for(node: str, url: str, proxy: Proxy | None = None) -> str:
-    if proxy is not None:
-        url = f"{url.partition('?')[0]}?host={proxy.folder}"
-    return url.replace("postgres@", f"{node}@")
 
 
 def kept_backend(postgres: Postgres, node: str) -> int:
@@ -89,33 +79,13 @@ async def log_out_all(recorder: Recorder, node: Node, sessions: list[Session]) -
     assert set(statuses) == {200}
 
 
-async def wait_for_status(recorder: Recorder, status: int, node: Node, session: Session) -> None:
-    give_up = time.monotonic() + WAIT_SECONDS
-    while await recorder.use(node, session) != status:
-        assert time.monotonic() < give_up, f"{node.name} answers no {status}"
-        await asyncio.sleep(0.02)
-
-
-@dataclass
-class Cluster:
-    """Two nodes, of which the second reaches PostgreSQL through the proxy."""
-
-    postgres: Postgres
-    proxy: Proxy
-    service: Service
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Cluster]:
+    """Of two nodes."""
     folder = tmp_path_factory.mktemp("cluster")
-    with run_postgres(postgres_files, **LATE) as postgres, proxied(postgres) as proxy:
-        name_nodes(postgres)
-        postgres.execute("CREATE DATABASE neighbour")
-        url = postgres.new_database()
-        register(url)
-        urls = [url_for("first", url), url_for("second", url, proxy)]
-        with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
-            yield Cluster(postgres, proxy, service)
+    with serve_cluster(folder, postgres_files, NODES, **LATE) as cluster:
+        cluster.postgres.execute("CREATE DATABASE neighbour")
+        yield cluster
 
 
 def crash(postgres: Postgres) -> None:
@@ -213,7 +183,7 @@ class Replicated:
 @pytest.fixture
 def replicated(postgres_files: Path) -> Iterator[Replicated]:
     with run_postgres(postgres_files, **LATE) as primary, proxied(primary) as replication:
-        name_nodes(primary)
+        create_users(primary, NODES)
         url = primary.new_database()
         register(url)
         with run_standby(primary, replication.folder) as standby:

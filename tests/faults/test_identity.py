@@ -6,8 +6,8 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from settings import Settings
 from tests.conftest import SECRET as TEST_SECRET
 from tests.conftest import Registered
 from tests.faults.client import Client, Node, Recorder, Session
-from tests.faults.conftest import GRACE_SECONDS, Judge
+from tests.faults.conftest import Judge
+from tests.faults.loads import going_on, wait_for_answers, wait_for_status
 from tests.faults.services import (
+    GRACE_SECONDS,
     SOAK,
     Service,
     end_all_sessions,
@@ -33,12 +35,10 @@ from tests.faults.services import (
     serve_file,
     serve_nodes,
 )
-from tests.faults.test_failover import wait_for_status
 from tests.postgres import Postgres
 from tests.serving import free_port, run, serve
 
 LIVES = 6
-WAIT_SECONDS = 20
 SESSIONS = scaled(10, 200)
 Manage = Callable[..., Result]
 
@@ -73,26 +73,6 @@ async def live(recorder: Recorder, nodes: list[Node], client: Client) -> None:
         await asyncio.sleep(0)
 
 
-@asynccontextmanager
-async def load(recorder: Recorder, nodes: list[Node], client: Client) -> AsyncIterator[None]:
-    lives = [asyncio.create_task(live(recorder, nodes, client)) for _ in range(LIVES)]
-    try:
-        yield
-    finally:
-        for task in lives:
-            task.cancel()
-        for outcome in await asyncio.gather(*lives, return_exceptions=True):
-            assert isinstance(outcome, asyncio.CancelledError), outcome
-
-
-async def wait_for_answers(recorder: Recorder, count: int) -> None:
-    """Until the load has got so many more, of the good ones."""
-    target, give_up = recorder.count(200) + count, time.monotonic() + WAIT_SECONDS
-    while recorder.count(200) < target:
-        assert time.monotonic() < give_up
-        await asyncio.sleep(0.02)
-
-
 def test_once_all_sessions_are_ended_nothing_from_before_opens_anything(
     service: Service, judge: Judge
 ) -> None:
@@ -106,7 +86,7 @@ def test_once_all_sessions_are_ended_nothing_from_before_opens_anything(
             before = [await recorder.begin(nodes[0], idle) for _ in range(SESSIONS)]
             await use_all(recorder, nodes, before)
             assert recorder.events[-1].status == 200
-            async with load(recorder, nodes, client):
+            async with going_on(live(recorder, nodes, client) for _ in range(LIVES)):
                 for _ in range(scaled(1, 10)):
                     await wait_for_answers(recorder, 50)
                     started = list(recorder.sessions)

@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import sqlite3
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import Judge
 from tests.faults.history import UNANSWERED
+from tests.faults.loads import check_file
 from tests.faults.services import (
     Service,
     disable,
@@ -87,13 +86,6 @@ async def one_round(
 
 def names(number: int) -> list[str]:
     return [f"steady-{number}", f"leaving-{number}", f"roaming-{number}"]
-
-
-def check_file(recorder: Recorder, file: Path) -> None:
-    start = time.monotonic()
-    with closing(sqlite3.connect(file)) as database:
-        (found,) = database.execute("PRAGMA integrity_check").fetchone()
-    recorder.note("integrity", start, status=200 if found == "ok" else 500)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 
 from tests.faults.client import Node, Recorder, Session
-from tests.faults.conftest import GRACE_SECONDS, Judge
-from tests.faults.services import Service, scaled, serve_file
+from tests.faults.conftest import Judge
+from tests.faults.services import GRACE_SECONDS, Service, scaled, serve_file
 
 AT_ONCE = 100
 

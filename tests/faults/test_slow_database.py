@@ -19,9 +19,9 @@ from authapi.store import revocations as endings
 from authapi.store.following import Follower
 from authapi.store.revocations import Ending
 from tests.faults.client import Client, Node, Recorder, Session
-from tests.faults.conftest import GRACE_SECONDS, Judge
-from tests.faults.services import Proxy, Service, proxied, register, scaled, serve_nodes
-from tests.postgres import Postgres, run_postgres
+from tests.faults.conftest import Judge
+from tests.faults.services import Cluster, register, scaled, serve_cluster
+from tests.postgres import Postgres
 
 ANSWER_SECONDS = 3.0
 READY_SECONDS = 2.0
@@ -43,50 +43,36 @@ KINDS = (
 LOCK = "LOCK TABLE revoked_jtis, clients, client_keys, identity IN ACCESS EXCLUSIVE MODE"
 
 
-@dataclass
-class Stage:
-    """One node, which reaches PostgreSQL through the proxy."""
-
-    postgres: Postgres
-    proxy: Proxy
-    service: Service
-    url: str
-
-
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Stage]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_files: Path) -> Iterator[Cluster]:
+    """Of one node."""
     folder = tmp_path_factory.mktemp("slow")
-    with run_postgres(postgres_files) as postgres, proxied(postgres) as proxy:
-        url = postgres.new_database()
-        register(url)
-        through = f"{url.partition('?')[0]}?host={proxy.folder}"
-        environ = {"REFRESH_GRACE_SECONDS": str(GRACE_SECONDS)}
-        with serve_nodes(folder, [through], **environ) as service:
-            yield Stage(postgres, proxy, service, url)
+    with serve_cluster(folder, postgres_files, ["postgres"]) as cluster:
+        yield cluster
 
 
 @contextmanager
-def frozen(stage: Stage) -> Iterator[None]:
-    with stage.postgres.frozen():
+def frozen(cluster: Cluster) -> Iterator[None]:
+    with cluster.postgres.frozen():
         yield
 
 
 @contextmanager
-def cut_off(stage: Stage) -> Iterator[None]:
+def cut_off(cluster: Cluster) -> Iterator[None]:
     """Without a reset: as when a cable is drawn, or a firewall forgets."""
-    stage.proxy.cut()
+    cluster.proxy.cut()
     try:
         yield
     finally:
-        stage.proxy.mend()
+        cluster.proxy.mend()
 
 
 @contextmanager
-def locked(stage: Stage) -> Iterator[None]:
+def locked(cluster: Cluster) -> Iterator[None]:
     """As by a change of the schema, or a dump of another tool."""
     with asyncio.Runner() as runner:
-        database = Database(stage.url).url.database
-        host = str(stage.postgres.socket_folder)
+        database = Database(cluster.url).url.database
+        host = str(cluster.postgres.socket_folder)
         other = runner.run(asyncpg.connect(user="postgres", database=database, host=host))
         runner.run(other.execute("BEGIN"))
         runner.run(other.execute(LOCK))
@@ -164,18 +150,18 @@ class Caller:
 
 @pytest.mark.parametrize("trouble", [frozen, cut_off, locked])
 def test_whatever_the_database_does_every_call_is_answered_in_time(
-    stage: Stage, judge: Judge, trouble: Callable[[Stage], AbstractContextManager[None]]
+    cluster: Cluster, judge: Judge, trouble: Callable[[Cluster], AbstractContextManager[None]]
 ) -> None:
-    (client,) = stage.service.register(trouble.__name__)
+    (client,) = cluster.service.register(trouble.__name__)
     recorder, watch = Recorder(), Watch()
 
     async def act() -> None:
-        (node,) = stage.service.nodes()
+        (node,) = cluster.service.nodes()
         async with recorder:
             caller = Caller(recorder, node, client, watch=watch)
             await caller.begin()
             async with recorder.noting("trouble"):
-                async with in_thread(trouble(stage)):
+                async with in_thread(trouble(cluster)):
                     until = time.monotonic() + OUTAGE_SECONDS
                     await asyncio.gather(
                         *(caller.go_on(kind, until) for kind in KINDS for _ in range(CALLERS))
@@ -190,7 +176,7 @@ def test_whatever_the_database_does_every_call_is_answered_in_time(
     asyncio.run(act())
     longest = watch.longest
     figures = {kind.replace(" ", "_"): round(1000 * took) for kind, took in longest.items()}
-    judge(recorder, [stage.service], **figures)
+    judge(recorder, [cluster.service], **figures)
     assert all(503 in statuses for statuses in watch.statuses.values()), watch.statuses
     assert longest.pop("readyz") < READY_SECONDS, figures
     assert max(longest.values()) < ANSWER_SECONDS, figures
@@ -203,34 +189,34 @@ WAITING = (
 
 
 def test_who_has_given_up_leaves_nothing_that_waits_on_the_server(
-    stage: Stage, judge: Judge
+    cluster: Cluster, judge: Judge
 ) -> None:
     """Else a lock that is held for 20 seconds takes every connection that PostgreSQL has, and
     from everybody in the cluster: a server that waits for a lock does not see its client go."""
-    (client,) = stage.service.register("given-up")
+    (client,) = cluster.service.register("given-up")
     recorder = Recorder()
 
     def waiting() -> int:
-        ((count,),) = stage.postgres.execute(WAITING)
+        ((count,),) = cluster.postgres.execute(WAITING)
         assert isinstance(count, int)
         return count
 
     async def act() -> None:
-        (node,) = stage.service.nodes()
+        (node,) = cluster.service.nodes()
         async with recorder:
             session = await recorder.begin(node, client)
             async with recorder.noting("trouble"):
-                async with in_thread(locked(stage)):
+                async with in_thread(locked(cluster)):
                     for _ in range(2):
                         await asyncio.gather(*(recorder.refresh(node, session) for _ in range(8)))
                     # Those of the polls, which go on.
-                    few = partial(stage.postgres.wait_until, lambda: waiting() <= 2, 10)
+                    few = partial(cluster.postgres.wait_until, lambda: waiting() <= 2, 10)
                     await asyncio.to_thread(few)
                 await recorder.wait_until_ready(node)
             await recorder.use(node, await recorder.begin(node, client))
 
     asyncio.run(act())
-    judge(recorder, [stage.service])
+    judge(recorder, [cluster.service])
 
 
 @asynccontextmanager

@@ -14,9 +14,8 @@ import pytest
 
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import Judge
+from tests.faults.loads import check_file, load, log_some_out, use_each_on_all, wait_for
 from tests.faults.services import SOAK, Service, serve_file
-from tests.faults.test_kills import check_file
-from tests.faults.test_postgres_outage import load, log_some_out, use_on_all, wait_for
 from tests.serving import children
 
 PAGE_BYTES = 4096
@@ -44,18 +43,18 @@ async def under_load(recorder: Recorder, nodes: list[Node], client: Client) -> A
             await wait_for(recorder, 200, node)
         async with recorder.noting("trouble"):
             yield
-            await use_on_all(recorder, nodes, dead)
+            await use_each_on_all(recorder, nodes, dead)
 
 
 async def assert_recovered(recorder: Recorder, nodes: list[Node], client: Client) -> None:
     await recorder.wait_until_ready(*nodes)
-    await use_on_all(recorder, nodes, recorder.sessions)
+    await use_each_on_all(recorder, nodes, recorder.sessions)
     new = await recorder.begin(nodes[0], client)
     for node in nodes:
         assert await recorder.refresh(node, new) == 200
         assert await recorder.use(node, new) == 200
     assert await recorder.logout(nodes[0], new) == 200
-    await use_on_all(recorder, nodes, [new])
+    await use_each_on_all(recorder, nodes, [new])
 
 
 @contextmanager

@@ -242,9 +242,12 @@ def test_a_signal_loses_nothing_of_any_worker(tmp_path: Path) -> None:
     with serve_file(file) as service:
         (client,) = service.register("reporting")
         (served,) = service.servers
-        for _ in range(20):  # each on a connection of its own, so that both workers have some
-            body = {"client_key": client.key}
-            assert httpx.post(f"{served.url}/login", json=body).status_code == 200
+        # Each on a connection of its own, so that both workers have some.
+        apart = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=served.url, limits=apart) as http:
+            for _ in range(20):
+                body = {"client_key": client.key}
+                assert http.post("/login", json=body).status_code == 200
     key_id = client.key.split("_")[1]
     uses, last_used_at = on(f"sqlite:///{file}", lambda database: written(database, key_id))
     assert uses == 20

@@ -22,6 +22,7 @@ from tests.serving import (
     children,
     create_client,
     free_port,
+    migrate,
     run,
     serve,
 )
@@ -81,7 +82,6 @@ def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: P
 def test_the_service_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
     environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.new_database()}
     assert "manage.py migrate" in run(tmp_path, "app.py", **environ).stderr
-    run(tmp_path, "manage.py", "migrate", **environ)
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         pair = assert_answer(httpx.post(f"{served.url}/login", json={"client_key": key}), 200)
@@ -134,7 +134,7 @@ def test_a_lost_database_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
 
 def test_a_second_server_that_does_not_reckon_with_the_first_is_refused(tmp_path: Path) -> None:
     environ = {"SECRET_KEY": "s" * 32}
-    run(tmp_path, "manage.py", "migrate", **environ)
+    migrate(tmp_path, **environ)
     with serve(tmp_path, **environ):
         for workers in ("1", "2"):
             port = str(free_port())
@@ -148,7 +148,7 @@ def test_a_second_server_that_does_not_reckon_with_the_first_is_refused(tmp_path
 
 def test_the_schema_is_not_changed_under_a_server(tmp_path: Path) -> None:
     environ = {"SECRET_KEY": "s" * 32}
-    run(tmp_path, "manage.py", "migrate", **environ)
+    migrate(tmp_path, **environ)
     with serve(tmp_path, **environ), closing(sqlite3.connect(tmp_path / "auth.db")) as database:
         database.execute("ALTER TABLE client_keys DROP COLUMN uses")
         database.execute("UPDATE alembic_version SET version_num = '0001'")
@@ -169,7 +169,7 @@ def test_a_database_out_of_reach_is_told_in_a_line(tmp_path: Path, postgres: Pos
 def test_a_start_that_fails_in_a_worker_is_an_exit_code(tmp_path: Path) -> None:
     """The lock is free when the start looks, and taken when the workers do."""
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
-    run(tmp_path, "manage.py", "migrate", **environ)
+    migrate(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         os.rename(tmp_path / "auth.db", tmp_path / "aside.db")
         (worker, *_) = children(served.process.pid)
@@ -180,7 +180,7 @@ def test_a_start_that_fails_in_a_worker_is_an_exit_code(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
-    run(tmp_path, "manage.py", "migrate", **environ)
+    migrate(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         before = children(served.process.pid)
         for worker in before:
@@ -210,7 +210,7 @@ def test_a_stop_finishes_what_is_under_way_and_closes_the_database(
 @pytest.mark.parametrize(("workers", "status"), [("1", 130), ("2", 0)])
 def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, workers: str, status: int) -> None:
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers}
-    run(tmp_path, "manage.py", "migrate", **environ)
+    migrate(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         served.process.send_signal(signal.SIGINT)
         assert served.process.wait(timeout=20) == status

@@ -14,7 +14,7 @@ import pytest
 
 from tests.checks import bearer
 from tests.forge import claims_of, header_of
-from tests.serving import Served, create_client, run, serve
+from tests.serving import Served, create_client, migrate, run, serve
 
 MAX_AGE, SESSION_SECONDS = 3, 4
 CALLERS = 4
@@ -106,7 +106,7 @@ class Load:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     manage(tmp_path, "new-signing-key")
-    run(tmp_path, "manage.py", "migrate", **ENVIRON)
+    migrate(tmp_path, **ENVIRON)
     with serve(tmp_path, **ENVIRON) as served:
         yield served
 

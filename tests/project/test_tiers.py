@@ -1,0 +1,79 @@
+"""`make check` is the core of the tests, and `make test` is all of them: none is in neither."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from tests.serving import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+NOT_IN_CORE = {
+    "tests/attacks/test_http.py": "waits for a socket, case by case",
+    "tests/faults": "real processes, under load, which are killed",
+    "tests/fuzz": "thousands of examples",
+    "tests/pages": "types every command that the pages show",
+    "tests/project/test_postman.py": "runs newman",
+    "tests/project/test_readme.py": "types every command that the README shows",
+    "tests/server/test_served.py": "real processes, one for each test",
+    "tests/server/test_signing_key_rotation.py": "waits for keys to become due",
+    "tests/server/test_slow_clients.py": "waits for who is slow",
+    "tests/verifiers": "runs Node, and a server for each algorithm",
+}
+
+
+def core() -> list[str]:
+    """As the Makefile names it."""
+    match = re.search(r"^CORE := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
+    assert match is not None
+    return match[1].replace("\\\n", " ").split()
+
+
+def is_in(file: Path, places: list[str]) -> bool:
+    return any(file.is_relative_to(place) for place in places)
+
+
+FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+
+
+def test_each_file_is_in_the_core_or_is_left_out_for_a_reason() -> None:
+    assert len(FILES) > 60
+    counts = {file: is_in(file, core()) + is_in(file, [*NOT_IN_CORE]) for file in FILES}
+    assert not {str(file): count for file, count in counts.items() if count != 1}
+
+
+def test_the_core_names_nothing_that_is_not_there() -> None:
+    assert not [place for place in core() if not (ROOT / place).exists()]
+
+
+def test_make_test_leaves_nothing_out() -> None:
+    """Neither by a path, nor by a name or a mark."""
+    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    options = re.search(r"^PYTEST := (.*)$", MAKEFILE, re.MULTILINE)
+    assert recipe is not None
+    assert options is not None
+    assert "coverage run $(PYTEST)\n" in recipe[1]
+    assert options[1].split() == [
+        "-m",
+        "pytest",
+        "--numprocesses",
+        "3",
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+    ]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert settings["testpaths"] == ["tests"]
+    assert settings["addopts"] == "--strict-markers -q"
+
+
+def test_no_test_imports_from_another() -> None:
+    """What two of them need is a helper's, which is read without its tests."""
+    line = re.compile(r"^\s*from tests(?:\.\w+)*\.test_\w+ import", re.MULTILINE)
+    found = [str(path) for path in FILES if line.search((ROOT / path).read_text())]
+    assert set(found) <= MAY_IMPORT_FROM_TESTS
+
+
+MAY_IMPORT_FROM_TESTS = {
+    "tests/project/test_readme.py",  # holds the pages to what other tests have drawn
+    "tests/verifiers/test_verifiers.py",  # reads the README as its test does
+}
