@@ -14,11 +14,11 @@ from authapi.commands.running import (
     on_database,
     settled,
 )
-from authapi.commands.terminal import moment
+from authapi.commands.terminal import moment, table
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database
-from authapi.store import clients
+from authapi.store import clients, survey
 from authapi.telemetry import audit
 from settings import Settings
 
@@ -87,18 +87,25 @@ async def set_scopes(
 @on_database
 async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
-    rows = await clients.list_clients(database)
-    names = ("name", "scopes", "created_at", "disabled_at")
+    rows = await survey.list_clients(database, time.time())
+    names = ("name", "scopes", "created_at", "disabled_at", "open_keys", "last_used_at")
+    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "SCOPES")
     return Report(
         [{"user_id": row["id"]} | {name: row[name] for name in names} for row in rows],
-        "\n".join(map(_client_line, rows)) or "There is no client; see create-client.",
+        table(header, map(_cells, rows)) if rows else "There is no client; see create-client.",
     )
 
 
-def _client_line(client: Record) -> str:
-    disabled = "" if client["disabled_at"] is None else "  disabled"
-    scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
-    return f"{client['id']}  {moment(client['created_at'])}  {client['name']}{disabled}{scopes}"
+def _cells(client: Record) -> tuple[str, ...]:
+    return (
+        client["id"],
+        client["name"],
+        "enabled" if client["disabled_at"] is None else "disabled",
+        str(client["open_keys"]),
+        moment(client["created_at"]),
+        moment(client["last_used_at"]),
+        client["scopes"],
+    )
 
 
 @click.command()

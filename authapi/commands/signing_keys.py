@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from authapi.commands.running import Failure, Report, confirm, confirmed, with_settings
-from authapi.commands.terminal import moment
+from authapi.commands.terminal import moment, table
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
@@ -44,7 +44,8 @@ they ask for the set again."""
 def list_signing_keys(settings: Settings) -> Report:
     """List the keys of the file with their states and dates."""
     keys = signing_key_file.read(_path(settings))
-    return Report([_shown(key) for key in keys], "\n".join(map(_signing_key_line, keys)))
+    header = ("KID", "ALG", "STATE", "SIGNS FROM", "STOPS", "RETIRES")
+    return Report([_shown(key) for key in keys], table(header, map(_cells, keys)))
 
 
 # A kid is base64url, and may begin with a dash.
@@ -95,6 +96,6 @@ def _shown(key: SigningKey) -> dict[str, object]:
     return {"kid": key.kid, "alg": key.alg, "state": key.state(time.time()), **key.dates()}
 
 
-def _signing_key_line(key: SigningKey) -> str:
-    dates = "  ".join(f"{name} {moment(date)}" for name, date in key.dates().items())
-    return f"{key.kid}  {key.alg:7}  {key.state(time.time()):12}  {dates}"
+def _cells(key: SigningKey) -> list[str]:
+    dates = [key.dates().get(name) for name in ("signs_from", "signs_until", "retires_at")]
+    return [key.kid, key.alg, key.state(time.time()), *map(moment, dates)]

@@ -1,4 +1,4 @@
-"""What `manage.py doctor` asks the database: one coroutine for each question, and no change."""
+"""What operators want to know of a database: one coroutine for each question, and no change."""
 
 from typing import Any
 
@@ -72,6 +72,24 @@ CHANGE_NOTHING = sa.delete(clients).where(sa.false())
 async def try_to_write(database: Database) -> None:
     """Raises `TemporarilyUnavailable` where nothing can be written: a full disk, a standby."""
     await database.fetch_all(CHANGE_NOTHING)
+
+
+LIST_CLIENTS = (
+    sa.select(
+        *clients.c,
+        sa.func.count(client_keys.c.id).filter(key_is_open).label("open_keys"),
+        sa.func.max(client_keys.c.last_used_at).label("last_used_at"),
+    )
+    .select_from(clients.outerjoin(client_keys, client_keys.c.client_id == clients.c.id))
+    .group_by(clients.c.id)
+    .order_by(clients.c.created_at, clients.c.name)
+)
+
+
+async def list_clients(database: Database, now: float) -> list[Record]:
+    """The clients, the oldest first: with how many of their keys open something, and with when any
+    of them was used last."""
+    return await database.fetch_all(LIST_CLIENTS, {"now": int(now)})
 
 
 _keyed = (
