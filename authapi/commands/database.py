@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from authapi.commands.doctor import Check, look_at_file, look_at_settings, permissions
-from authapi.commands.doctor_database import look_at_database
+from authapi.commands.doctor import Check, check_file, check_permissions, check_settings
+from authapi.commands.doctor_database import check_database
 from authapi.commands.running import (
     Failure,
     Report,
@@ -93,7 +93,7 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
         sqlite_files.back_up(database.url.database, file, new_database_id())
     except FileExistsError:
         raise Failure(f"There is a file {file} already; choose another name.") from None
-    except sqlite_files.Damaged as damage:
+    except sqlite_files.DamagedFile as damage:
         raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
     audit.record("database_backed_up")
     return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
@@ -131,15 +131,15 @@ def doctor() -> Report:
         settings = load_settings()
     except SettingsError as error:
         detail = " ".join(str(error).split())
-        seen = [Check("settings", "fault", detail, "Mend them first.")]
+        checked = [Check("settings", "fault", detail, "Mend them first.")]
     else:
         database = Database(settings.database_url)
-        seen = look_at_settings(settings)
+        checked = check_settings(settings)
         if database.is_sqlite:
             files.append(Path(database.url.database))
-            seen += look_at_file(database.url.database)
-        seen += asyncio.run(look_at_database(database, settings))
-    seen.append(permissions(files))
-    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in seen]
-    is_faulty = any(one.status == "fault" for one in seen)
-    return Report([asdict(one) for one in seen], "\n".join(lines), exit_code=int(is_faulty))
+            checked += check_file(database.url.database)
+        checked += asyncio.run(check_database(database, settings))
+    checked.append(check_permissions(files))
+    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in checked]
+    is_faulty = any(one.status == "fault" for one in checked)
+    return Report([asdict(one) for one in checked], "\n".join(lines), exit_code=int(is_faulty))
