@@ -18,7 +18,7 @@ import handlers
 from auth_backend import BearerBackend
 from authapi.clocks import Clock, Clocks, steady_clock
 from authapi.credentials.signing_key_file import WatchedKeys
-from authapi.credentials.signing_schedule import CHECK_SECONDS
+from authapi.credentials.signing_schedule import WATCH_SECONDS
 from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
@@ -151,7 +151,7 @@ def watch(signing_keys: WatchedKeys | None) -> list[tuple[Callable[[], Awaitable
     if signing_keys is None:
         return []
     signing_keys.load()
-    return [(signing_keys.poll, CHECK_SECONDS)]
+    return [(signing_keys.poll, WATCH_SECONDS)]
 
 
 def create_revocations(
