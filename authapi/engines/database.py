@@ -16,6 +16,7 @@ from authapi.engines import postgres as postgres_backend
 from authapi.engines import sqlite as sqlite_backend
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
+from authapi.telemetry.outage import Outage
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Database(databases.Database):
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self._is_reachable = True
+        self._outage = Outage(logger, "database_unreachable", "database_reachable")
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -126,14 +127,9 @@ class Database(databases.Database):
             async with asyncio.timeout_at(seconds and deadline.after(seconds)):
                 yield
         except FAULTS as fault:
-            if self._is_reachable:
-                details = {"fault": type(fault).__name__}
-                logger.error("database_unreachable", extra={"details": details})
-            self._is_reachable = False
+            self._outage.begin(fault)
             raise TemporarilyUnavailable from fault
-        if not self._is_reachable:
-            logger.info("database_reachable")
-        self._is_reachable = True
+        self._outage.end()
 
 
 def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:

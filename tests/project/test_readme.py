@@ -462,7 +462,7 @@ def test_every_event_is_listed() -> None:
     assert set(listed) == set(told)
     watched = re.findall(r"^\| (`.+?) \|", section("Watch it"), re.MULTILINE)
     watched = re.findall(r"`(\w+)`", " ".join(watched))
-    errors_told = re.findall(r'logger\.(?:error|warning)\(\s*"(\w+)', code)
+    errors_told = re.findall(r'(?:logger\.(?:error|warning)\(|Outage\(logger,)\s*"(\w+)', code)
     assert set(errors_told) < set(watched) < {*told, *errors_told}
     assert f"{LINES_A_SECOND} refusals in a second" in section("The audit trail")
 
