@@ -27,7 +27,10 @@ from settings import Settings
 async def add_key(
     database: Database, settings: Settings, client: str, expires: int | None
 ) -> Report:
-    """Give a client one more key, and print it: this once. CLIENT is a name or an id."""
+    """Give a client one more key, and print it, this once.
+
+    CLIENT is a name or an id.
+    """
     now = int(time.time())
     expires_at = None if expires is None else now + expires
     row, key = await client_named(database, client), new_client_key()
@@ -56,9 +59,10 @@ async def add_key(
 )
 @on_database
 async def rotate_key(database: Database, settings: Settings, client: str, overlap: int) -> Report:
-    """Give a client a new key, and let its older ones end after an overlap.
+    """Give a client a new key, and let its older ones end.
 
-    Prints the new key, this once, and when and how often the old ones were used.
+    They go on for the overlap. Prints the new key, this once, and when and how often the old ones
+    were used.
     """
     now = int(time.time())
     row, key = await client_named(database, client), new_client_key()
@@ -85,7 +89,10 @@ async def rotate_key(database: Database, settings: Settings, client: str, overla
 @click.argument("client", metavar="CLIENT")
 @on_database
 async def list_keys(database: Database, settings: Settings, client: str) -> Report:
-    """List a client's keys, the oldest first; not the keys themselves, which nobody has."""
+    """List a client's keys, the oldest first.
+
+    Not the keys themselves, which nobody has.
+    """
     row = await client_named(database, client)
     keys = await client_keys.list_keys(database, row["id"])
     header = ("KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED")

@@ -28,7 +28,10 @@ from settings import Settings
 @click.option("--scope", default="", help="What it may do: scopes with spaces between.")
 @on_database
 async def create_client(database: Database, settings: Settings, name: str, scope: str) -> Report:
-    """Register a client, and print its key: this once, since only a digest is kept."""
+    """Register a client, and print its key, this once.
+
+    Only a digest of the key is kept.
+    """
     scopes = _scopes(scope)
     if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
@@ -60,7 +63,10 @@ def _scopes(text: str) -> str:
 async def set_scopes(
     database: Database, settings: Settings, client: str, scope: str, yes: bool
 ) -> Report:
-    """Set what a client may do; to take a scope away ends every session that it has."""
+    """Set what a client may do.
+
+    To take a scope away ends every session that the client has.
+    """
     scopes, now = _scopes(scope), time.time()
     row = await client_named(database, client)
     was = await clients.set_scopes(database, row["id"], scopes, False, now)
@@ -79,7 +85,7 @@ async def set_scopes(
             "was": was,
             "sessions_ended": takes_away,
         },
-        f"{row['name']!r} had {was!r} and has {scopes!r}{ended}.",
+        f"{row['name']}: scopes {was or 'none'} → {scopes or 'none'}{ended}",
     )
 
 
@@ -113,7 +119,7 @@ def _cells(client: Record) -> tuple[str, ...]:
 @confirmed
 @on_database
 async def disable_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
-    """Let a client in no more, and end every session that it has."""
+    """Let a client in no more, and end its sessions."""
     row = await client_named(database, client)
     confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
     await clients.disable_client(database, row["id"], time.time())

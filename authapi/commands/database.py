@@ -34,7 +34,10 @@ from tables import SCHEMA_REVISION
 @click.command()
 @with_settings
 def migrate(settings: Settings) -> Report:
-    """Bring the database to the schema of this version; safe while others do the same."""
+    """Bring the database to the schema of this version.
+
+    Safe while others do the same.
+    """
     asyncio.run(schema.upgrade(Database(settings.database_url)))
     return Report({"revision": SCHEMA_REVISION}, f"The schema is at revision {SCHEMA_REVISION}.")
 
@@ -49,7 +52,10 @@ async def demand_right_clock(database: Database, now: float) -> None:
 @click.command()
 @on_database
 async def purge(database: Database, settings: Settings) -> Report:
-    """Delete the rows whose time is over; the server does it by itself while it runs."""
+    """Delete the rows whose time is over.
+
+    The server does it by itself while it runs.
+    """
     now = time.time()
     await demand_right_clock(database, now)
     deleted = await purging.purge(database, now, settings.leeway_seconds)
@@ -61,7 +67,9 @@ async def purge(database: Database, settings: Settings) -> Report:
 @confirmed
 @on_database
 async def copy_database(source: Database, settings: Settings, url: str, yes: bool) -> Report:
-    """Copy all that there is to the empty database URL, made if need be, and compare it row by row.
+    """Copy everything to the empty database URL.
+
+    It is made if need be, and compared row by row.
 
     Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
     known, so you are asked.
@@ -83,9 +91,9 @@ async def copy_database(source: Database, settings: Settings, url: str, yes: boo
 @click.argument("file", type=click.Path(path_type=Path))
 @on_database
 async def back_up(database: Database, settings: Settings, file: Path) -> Report:
-    """Copy the SQLite database to FILE, which must not exist; safe while servers run.
+    """Copy the SQLite database to FILE, while servers run.
 
-    For PostgreSQL there is pg_dump.
+    FILE must not exist. For PostgreSQL there is pg_dump.
     """
     if not database.is_sqlite:
         raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
@@ -103,10 +111,10 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
 @confirmed
 @on_database
 async def end_all_sessions(database: Database, settings: Settings, yes: bool) -> Report:
-    """End every session of every client: no token that was ever issued opens anything.
+    """End every session of every client.
 
-    For an emergency, and after a restore by other means than `back-up`: there, what was ended
-    since would live again.
+    No token that was ever issued opens anything. For an emergency, and after a restore by other
+    means than `back-up`: there, what was ended since would live again.
     """
     confirm("End every session of every client?", yes)
     await database_identity.change_identity(database, new_database_id(), int(time.time()))
@@ -122,9 +130,10 @@ async def end_all_sessions(database: Database, settings: Settings, yes: bool) ->
 @click.command()
 @reported
 def doctor() -> Report:
-    """Look at settings, files and the database, and say what to mend; this changes nothing.
+    """Check settings, files and database, and say what to mend.
 
-    Exits with 1 if there is a fault; with 0 if all is well, or worth a warning at most.
+    This changes nothing. Exits with 1 if there is a fault; with 0 if all is well, or worth a
+    warning at most.
     """
     files = [Path(".env"), SECRET_FILE]
     try:

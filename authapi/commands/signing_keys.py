@@ -21,7 +21,10 @@ from settings import Settings, schedule_of
 @click.option("--now", "at_once", is_flag=True, help="It signs at once: for an emergency.")
 @with_settings
 def new_signing_key(settings: Settings, alg: str, at_once: bool) -> Report:
-    """Add a key, which signs after it was published for long enough; the first signs at once."""
+    """Add a key to sign with.
+
+    It signs after it was published for long enough; the first one signs at once.
+    """
     new = from_jwk(new_jwk(alg))
     with _changing(_path(settings)) as keys:
         keys[:] = schedule_of(settings).add(keys, new, int(time.time()), at_once)
@@ -54,7 +57,7 @@ def list_signing_keys(settings: Settings) -> Report:
 @confirmed
 @with_settings
 def retire_signing_key(settings: Settings, kid: str, yes: bool) -> Report:
-    """Take a key out of the file: every token that it signed is dead."""
+    """Take a key out: every token that it signed is dead."""
     with _changing(_path(settings)) as keys:
         now = int(time.time())
         states = {key.kid: key.state(now) for key in keys}
