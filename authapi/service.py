@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from authapi.clocks import Clock, Clocks
 from authapi.credentials.signing_key_file import WatchedKeys
-from authapi.credentials.signing_schedule import CHECK_SECONDS
+from authapi.credentials.signing_schedule import WATCH_SECONDS
 from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
@@ -111,7 +111,7 @@ class Service:
         yield self._key_uses.write, WRITE_SECONDS
         yield self.refusals.flush, FLUSH_SECONDS
         if self.signing_keys:
-            yield self.signing_keys.poll, CHECK_SECONDS
+            yield self.signing_keys.poll, WATCH_SECONDS
 
     async def _renew_issuing(self) -> None:
         await self._issuing.renew(self.tokens.database_id, self._clocks.wall())

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import httpx
 import psutil
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines import schema
 from authapi.engines.database import Database
-from authapi.engines.sqlite import create_file
+from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
 
 ROOT = Path(__file__).parent.parent

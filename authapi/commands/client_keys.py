@@ -11,7 +11,7 @@ from authapi.commands.running import (
     on_database,
     settled,
 )
-from authapi.commands.terminal import Duration, moment
+from authapi.commands.terminal import Duration, moment, table
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database, Row
 from authapi.store import client_keys
@@ -26,7 +26,10 @@ from settings import Settings
 async def add_key(
     database: Database, settings: Settings, client: str, expires: int | None
 ) -> Report:
-    """Give a client one more key, and print it: this once. CLIENT is a name or an id."""
+    """Give a client one more key, and print it, this once.
+
+    CLIENT is a name or an id.
+    """
     now = int(time.time())
     expires_at = None if expires is None else now + expires
     row, key = await client_named(database, client), new_client_key()
@@ -55,16 +58,21 @@ async def add_key(
 )
 @on_database
 async def rotate_key(database: Database, settings: Settings, client: str, overlap: int) -> Report:
-    """Give a client a new key, and let its older ones end after an overlap.
+    """Give a client a new key, and let its older ones end.
 
-    Prints the new key, this once, and when and how often the old ones were used.
+    They go on for the overlap. Prints the new key, this once, and when and how often the old ones
+    were used.
     """
     now = int(time.time())
     row, key = await client_named(database, client), new_client_key()
     old_keys = await client_keys.rotate_keys(database, row["id"], key, now, now + overlap)
     await settled(settings)
     audit.record("key_rotated", client=row["id"], key_id=key.id)
-    lines = [f"Old key {_key_line(old)}" for old in old_keys]
+    lines = [
+        f"Old key {old['id']} ends at {moment(old['expires_at'])}; it was used {old['uses']} times,"
+        f" last: {moment(old['last_used_at'])}."
+        for old in old_keys
+    ]
     return Report(
         {
             "user_id": row["id"],
@@ -80,12 +88,16 @@ async def rotate_key(database: Database, settings: Settings, client: str, overla
 @click.argument("client", metavar="CLIENT")
 @on_database
 async def list_keys(database: Database, settings: Settings, client: str) -> Report:
-    """List a client's keys, the oldest first; not the keys themselves, which nobody has."""
+    """List a client's keys, the oldest first.
+
+    Not the keys themselves, which nobody has.
+    """
     row = await client_named(database, client)
     keys = await client_keys.list_keys(database, row["id"])
+    header = ("KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED")
     return Report(
         [_as_json(key) for key in keys],
-        "\n".join(map(_key_line, keys)) or "It has no key; see add-key.",
+        table(header, map(_cells, keys)) if keys else "It has no key; see add-key.",
     )
 
 
@@ -94,14 +106,17 @@ def _as_json(key: Row) -> dict[str, Any]:
     return {"key_id": key["id"]} | {name: key[name] for name in names}
 
 
-def _key_line(key: Row) -> str:
-    end = "no end"
+def _cells(key: Row) -> tuple[str, ...]:
+    state, end = "open", key["expires_at"]
     if key["revoked_at"] is not None:
-        end = f"revoked at {moment(key['revoked_at'])}"
-    elif key["expires_at"] is not None:
-        verb = "ends" if key["expires_at"] > time.time() else "ended"
-        end = f"{verb} at {moment(key['expires_at'])}"
-    used = "never used"
-    if key["last_used_at"] is not None:
-        used = f"used {key['uses']} times, last at {moment(key['last_used_at'])}"
-    return f"{key['id']}  since {moment(key['created_at'])}, {end}, {used}"
+        state, end = "revoked", key["revoked_at"]
+    elif end is not None and end <= time.time():
+        state = "ended"
+    return (
+        key["id"],
+        moment(key["created_at"]),
+        state,
+        moment(end),
+        str(key["uses"]),
+        moment(key["last_used_at"]),
+    )

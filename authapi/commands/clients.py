@@ -13,11 +13,11 @@ from authapi.commands.running import (
     on_database,
     settled,
 )
-from authapi.commands.terminal import moment
+from authapi.commands.terminal import moment, table
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database, Row
-from authapi.store import clients
+from authapi.store import clients, survey
 from authapi.telemetry import audit
 from settings import Settings
 
@@ -27,7 +27,10 @@ from settings import Settings
 @click.option("--scope", default="", help="What it may do: scopes with spaces between.")
 @on_database
 async def create_client(database: Database, settings: Settings, name: str, scope: str) -> Report:
-    """Register a client, and print its key: this once, since only a digest is kept."""
+    """Register a client, and print its key, this once.
+
+    Only a digest of the key is kept.
+    """
     scopes = _scopes(scope)
     if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
@@ -59,7 +62,10 @@ def _scopes(text: str) -> str:
 async def set_scopes(
     database: Database, settings: Settings, client: str, scope: str, yes: bool
 ) -> Report:
-    """Set what a client may do; to take a scope away ends every session that it has."""
+    """Set what a client may do.
+
+    To take a scope away ends every session that the client has.
+    """
     scopes, now = _scopes(scope), time.time()
     row = await client_named(database, client)
     was = await clients.set_scopes(database, row["id"], scopes, False, now)
@@ -78,7 +84,7 @@ async def set_scopes(
             "was": was,
             "sessions_ended": takes_away,
         },
-        f"{row['name']!r} had {was!r} and has {scopes!r}{ended}.",
+        f"{row['name']}: scopes {was or 'none'} → {scopes or 'none'}{ended}",
     )
 
 
@@ -86,18 +92,25 @@ async def set_scopes(
 @on_database
 async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
-    rows = await clients.list_clients(database)
-    names = ("name", "scopes", "created_at", "disabled_at")
+    rows = await survey.list_clients(database, time.time())
+    names = ("name", "scopes", "created_at", "disabled_at", "open_keys", "last_used_at")
+    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "SCOPES")
     return Report(
         [{"user_id": row["id"]} | {name: row[name] for name in names} for row in rows],
-        "\n".join(map(_client_line, rows)) or "There is no client; see create-client.",
+        table(header, map(_cells, rows)) if rows else "There is no client; see create-client.",
     )
 
 
-def _client_line(client: Row) -> str:
-    disabled = "" if client["disabled_at"] is None else "  disabled"
-    scopes = f"  scopes: {client['scopes']}" if client["scopes"] else ""
-    return f"{client['id']}  {moment(client['created_at'])}  {client['name']}{disabled}{scopes}"
+def _cells(client: Row) -> tuple[str, ...]:
+    return (
+        client["id"],
+        client["name"],
+        "enabled" if client["disabled_at"] is None else "disabled",
+        str(client["open_keys"]),
+        moment(client["created_at"]),
+        moment(client["last_used_at"]),
+        client["scopes"],
+    )
 
 
 @click.command()
@@ -105,7 +118,7 @@ def _client_line(client: Row) -> str:
 @confirmed
 @on_database
 async def disable_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
-    """Let a client in no more, and end every session that it has."""
+    """Let a client in no more, and end its sessions."""
     row = await client_named(database, client)
     confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
     await clients.disable_client(database, row["id"], time.time())

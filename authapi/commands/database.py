@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from authapi.commands.doctor import Check, look_at_file, look_at_settings, permissions
-from authapi.commands.doctor_database import look_at_database
+from authapi.commands.doctor import Check, check_file, check_permissions, check_settings
+from authapi.commands.doctor_database import check_database
 from authapi.commands.running import (
     Failure,
     Report,
@@ -34,7 +34,10 @@ from tables import SCHEMA_REVISION
 @click.command()
 @with_settings
 def migrate(settings: Settings) -> Report:
-    """Bring the database to the schema of this version; safe while others do the same."""
+    """Bring the database to the schema of this version.
+
+    Safe while others do the same.
+    """
     asyncio.run(schema.upgrade(Database(settings.database_url)))
     return Report({"revision": SCHEMA_REVISION}, f"The schema is at revision {SCHEMA_REVISION}.")
 
@@ -49,7 +52,10 @@ async def demand_right_clock(database: Database, now: float) -> None:
 @click.command()
 @on_database
 async def purge(database: Database, settings: Settings) -> Report:
-    """Delete the rows whose time is over; the server does it by itself while it runs."""
+    """Delete the rows whose time is over.
+
+    The server does it by itself while it runs.
+    """
     now = time.time()
     await demand_right_clock(database, now)
     deleted = await purging.purge(database, now, settings.leeway_seconds)
@@ -61,7 +67,9 @@ async def purge(database: Database, settings: Settings) -> Report:
 @confirmed
 @on_database
 async def copy_database(source: Database, settings: Settings, url: str, yes: bool) -> Report:
-    """Copy all that there is to the empty database URL, made if need be, and compare it row by row.
+    """Copy everything to the empty database URL.
+
+    It is made if need be, and compared row by row.
 
     Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
     known, so you are asked.
@@ -83,9 +91,9 @@ async def copy_database(source: Database, settings: Settings, url: str, yes: boo
 @click.argument("file", type=click.Path(path_type=Path))
 @on_database
 async def back_up(database: Database, settings: Settings, file: Path) -> Report:
-    """Copy the SQLite database to FILE, which must not exist; safe while servers run.
+    """Copy the SQLite database to FILE, while servers run.
 
-    For PostgreSQL there is pg_dump.
+    FILE must not exist. For PostgreSQL there is pg_dump.
     """
     if not database.is_sqlite:
         raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
@@ -93,7 +101,7 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
         sqlite_files.back_up(database.url.database, file, new_database_id())
     except FileExistsError:
         raise Failure(f"There is a file {file} already; choose another name.") from None
-    except sqlite_files.Damaged as damage:
+    except sqlite_files.DamagedFile as damage:
         raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
     audit.record("database_backed_up")
     return Report({"file": str(file)}, f"Backed up to {file}, and checked.")
@@ -103,10 +111,10 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
 @confirmed
 @on_database
 async def end_all_sessions(database: Database, settings: Settings, yes: bool) -> Report:
-    """End every session of every client: no token that was ever issued opens anything.
+    """End every session of every client.
 
-    For an emergency, and after a restore by other means than `back-up`: there, what was ended
-    since would live again.
+    No token that was ever issued opens anything. For an emergency, and after a restore by other
+    means than `back-up`: there, what was ended since would live again.
     """
     confirm("End every session of every client?", yes)
     await database_identity.change_identity(database, new_database_id(), int(time.time()))
@@ -122,24 +130,25 @@ async def end_all_sessions(database: Database, settings: Settings, yes: bool) ->
 @click.command()
 @reported
 def doctor() -> Report:
-    """Look at settings, files and the database, and say what to mend; this changes nothing.
+    """Check settings, files and database, and say what to mend.
 
-    Exits with 1 if there is a fault; with 0 if all is well, or worth a warning at most.
+    This changes nothing. Exits with 1 if there is a fault; with 0 if all is well, or worth a
+    warning at most.
     """
     files = [Path(".env"), SECRET_FILE]
     try:
         settings = load_settings()
     except SettingsError as error:
         detail = " ".join(str(error).split())
-        seen = [Check("settings", "fault", detail, "Mend them first.")]
+        checked = [Check("settings", "fault", detail, "Mend them first.")]
     else:
         database = Database(settings.database_url)
-        seen = look_at_settings(settings)
+        checked = check_settings(settings)
         if database.is_sqlite:
             files.append(Path(database.url.database))
-            seen += look_at_file(database.url.database)
-        seen += asyncio.run(look_at_database(database, settings))
-    seen.append(permissions(files))
-    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in seen]
-    is_faulty = any(one.status == "fault" for one in seen)
-    return Report([asdict(one) for one in seen], "\n".join(lines), exit_code=int(is_faulty))
+            checked += check_file(database.url.database)
+        checked += asyncio.run(check_database(database, settings))
+    checked.append(check_permissions(files))
+    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in checked]
+    is_faulty = any(one.status == "fault" for one in checked)
+    return Report([asdict(one) for one in checked], "\n".join(lines), exit_code=int(is_faulty))

@@ -4,15 +4,17 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from math import log2
 from pathlib import Path
+from typing import Any, TypeVar
 
 from authapi.engines import sqlite_files
 from settings import Settings
 
+F = TypeVar("F", bound=Callable[..., Any])
 SECRET_BITS = 100
 SPARE_BYTES = 100 * 2**20
 CHECKED_BYTES = 2**30
@@ -21,7 +23,7 @@ CHECKED_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, `ok`, `warning` or `fault`, what was seen, and what to do about it."""
+    """What was checked, `ok`, `warning` or `fault`, what was seen, and what to do about it."""
 
     check: str
     status: str
@@ -29,19 +31,70 @@ class Check:
     remedy: str = ""
 
 
-def judge(check: str, good: bool, detail: str, remedy: str, worst: str = "warning") -> Check:
-    """With the remedy where it is needed."""
-    return Check(check, "ok", detail) if good else Check(check, worst, detail, remedy)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a check saw, and a remedy where the usual one would not help."""
+
+    status: str
+    detail: str
+    remedy: str = ""
+
+    def named(self, check: str, usual_remedy: str) -> Check:
+        remedy = "" if self.status == "ok" else self.remedy or usual_remedy
+        return Check(check, self.status, self.detail, remedy)
 
 
-def secret(settings: Settings) -> Check:
-    secrets = [settings.secret_key, *settings.secret_key_fallbacks]
+def ok(detail: str) -> Seen:
+    return Seen("ok", detail)
+
+
+def fault(detail: str, remedy: str = "") -> Seen:
+    return Seen("fault", detail, remedy)
+
+
+def judge(good: bool, detail: str, worst: str = "warning") -> Seen:
+    return ok(detail) if good else Seen(worst, detail)
+
+
+class Checks(list[tuple[str, str, Callable[..., Any]]]):
+    """Checks in the order in which they are written, each with its name and the usual remedy."""
+
+    def __call__(self, name: str, usual_remedy: str = "") -> Callable[[F], F]:
+        def add(look: F) -> F:
+            self.append((name, usual_remedy, look))
+            return look
+
+        return add
+
+
+of_settings = Checks()
+of_file = Checks()
+
+
+def check_settings(settings: Settings) -> list[Check]:
+    return [look(settings).named(name, remedy) for name, remedy, look in of_settings]
+
+
+def check_file(database_file: str) -> list[Check]:
+    """Of a SQLite database; that it is not there is told where it is asked."""
+    if not os.path.exists(database_file):
+        return []
+    return [look(database_file).named(name, remedy) for name, remedy, look in of_file]
+
+
+@of_settings("settings")
+def check_readable(settings: Settings) -> Seen:
+    return ok("They can be read.")
+
+
+@of_settings("secret", "Make another with `openssl rand -hex 32`.")
+def check_secret(settings: Settings) -> Seen:
     if settings.is_development:
         remedy = "Set one before this is used for real: `openssl rand -hex 32` makes one."
-        return Check("secret", "warning", "No SECRET_KEY is set: development mode.", remedy)
+        return Seen("warning", "No SECRET_KEY is set: development mode.", remedy)
+    secrets = [settings.secret_key, *settings.secret_key_fallbacks]
     weak = [text for text in secrets if _bits(text) < SECRET_BITS]
-    detail = f"{len(secrets)} secrets, of which {len(weak)} look guessable."
-    return judge("secret", not weak, detail, "Make another with `openssl rand -hex 32`.")
+    return judge(not weak, f"{len(secrets)} secrets, of which {len(weak)} look guessable.")
 
 
 def _bits(text: str) -> float:
@@ -49,59 +102,45 @@ def _bits(text: str) -> float:
     return sum(-count * log2(count / len(text)) for count in Counter(text).values())
 
 
-def fallbacks(settings: Settings) -> Check:
+@of_settings(
+    "fallbacks", "Take each from SECRET_KEY_FALLBACKS once REFRESH_TOKEN_SECONDS are over."
+)
+def check_fallbacks(settings: Settings) -> Seen:
     count = len(settings.secret_key_fallbacks)
-    remedy = "Take each from SECRET_KEY_FALLBACKS once REFRESH_TOKEN_SECONDS are over."
-    return judge("fallbacks", count < 2, f"{count} previous secrets still verify.", remedy)
+    return judge(count < 2, f"{count} previous secrets still verify.")
 
 
-def address(settings: Settings) -> Check:
+@of_settings("address", "Serve behind a proxy with TLS, and name it in TRUSTED_PROXIES.")
+def check_address(settings: Settings) -> Seen:
     try:
         local = ip_address(settings.host).is_loopback
     except ValueError:
         local = settings.host == "localhost"
     return judge(
-        "address",
         local or bool(settings.trusted_proxies),
         f"Listens on {settings.host}, trusts {settings.trusted_proxies or 'no proxy'}.",
-        "Serve behind a proxy with TLS, and name it in TRUSTED_PROXIES.",
     )
 
 
-def permissions(files: Iterable[Path]) -> Check:
-    there = [file for file in files if file.exists()]
-    seen = [str(file) for file in there if file.stat().st_mode & 0o007]
-    detail = f"Open to every user: {', '.join(seen) or 'none'}."
-    return judge("permissions", not seen, detail, f"chmod o= {' '.join(seen)}")
-
-
-def disk(database_file: str, spare_bytes: int = SPARE_BYTES) -> Check:
+@of_file("disk", "Make room: a full disk ends log-outs.")
+def check_disk(database_file: str, spare_bytes: int = SPARE_BYTES) -> Seen:
     free = shutil.disk_usage(os.path.dirname(database_file) or ".").free
-    detail = f"{free // 2**20} MiB are free."
-    return judge("disk", free >= spare_bytes, detail, "Make room: a full disk ends log-outs.")
+    return judge(free >= spare_bytes, f"{free // 2**20} MiB are free.")
 
 
-def integrity(database_file: str, most_bytes: int = CHECKED_BYTES) -> Check:
+@of_file("integrity", "Stop the server, and restore a back-up.")
+def check_integrity(database_file: str, most_bytes: int = CHECKED_BYTES) -> Seen:
     try:
         if os.path.getsize(database_file) > most_bytes:
-            return Check("integrity", "ok", "Not checked, since the file is large.")
+            return ok("Not checked, since the file is large.")
         sqlite_files.check(database_file)
-    except (sqlite_files.Damaged, sqlite3.Error) as fault:
-        return Check("integrity", "fault", str(fault), "Stop the server, and restore a back-up.")
-    return Check("integrity", "ok", "SQLite finds no fault in the file.")
+    except (sqlite_files.DamagedFile, sqlite3.Error) as found:
+        return fault(str(found))
+    return ok("SQLite finds no fault in the file.")
 
 
-def look_at_settings(settings: Settings) -> list[Check]:
-    return [
-        Check("settings", "ok", "They can be read."),
-        secret(settings),
-        fallbacks(settings),
-        address(settings),
-    ]
-
-
-def look_at_file(database_file: str) -> list[Check]:
-    """Of a SQLite database; that it is not there is told where it is asked."""
-    if not os.path.exists(database_file):
-        return []
-    return [disk(database_file), integrity(database_file)]
+def check_permissions(files: Iterable[Path]) -> Check:
+    there = [file for file in files if file.exists()]
+    seen = [str(file) for file in there if file.stat().st_mode & 0o007]
+    judged = judge(not seen, f"Open to every user: {', '.join(seen) or 'none'}.")
+    return judged.named("permissions", f"chmod o= {' '.join(seen)}")

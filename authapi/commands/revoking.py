@@ -49,7 +49,7 @@ def _read_pasted(context: click.Context, option: click.Option, is_asked: bool) -
 async def revoke_key(
     database: Database, settings: Settings, key_id: str | None, pasted: dict[str, str], yes: bool
 ) -> Report:
-    """Let a key open nothing more, and end every session that it began.
+    """Let a key open nothing more, and end its sessions.
 
     With --stdin: each key of ours that stands in a log, a diff or any other bytes.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from authapi.commands.running import Failure, Report, confirm, confirmed, with_settings
-from authapi.commands.terminal import moment
+from authapi.commands.terminal import moment, table
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
@@ -21,7 +21,10 @@ from settings import Settings, schedule_of
 @click.option("--now", "at_once", is_flag=True, help="It signs at once: for an emergency.")
 @with_settings
 def new_signing_key(settings: Settings, alg: str, at_once: bool) -> Report:
-    """Add a key, which signs after it was published for long enough; the first signs at once."""
+    """Add a key to sign with.
+
+    It signs after it was published for long enough; the first one signs at once.
+    """
     new = from_jwk(new_jwk(alg))
     with _changing(_path(settings)) as keys:
         keys[:] = schedule_of(settings).add(keys, new, int(time.time()), at_once)
@@ -44,7 +47,8 @@ they ask for the set again."""
 def list_signing_keys(settings: Settings) -> Report:
     """List the keys of the file with their states and dates."""
     keys = signing_key_file.read(_path(settings))
-    return Report([_shown(key) for key in keys], "\n".join(map(_signing_key_line, keys)))
+    header = ("KID", "ALG", "STATE", "SIGNS FROM", "STOPS", "RETIRES")
+    return Report([_shown(key) for key in keys], table(header, map(_cells, keys)))
 
 
 # A kid is base64url, and may begin with a dash.
@@ -53,7 +57,7 @@ def list_signing_keys(settings: Settings) -> Report:
 @confirmed
 @with_settings
 def retire_signing_key(settings: Settings, kid: str, yes: bool) -> Report:
-    """Take a key out of the file: every token that it signed is dead."""
+    """Take a key out: every token that it signed is dead."""
     with _changing(_path(settings)) as keys:
         now = int(time.time())
         states = {key.kid: key.state(now) for key in keys}
@@ -95,6 +99,6 @@ def _shown(key: SigningKey) -> dict[str, object]:
     return {"kid": key.kid, "alg": key.alg, "state": key.state(time.time()), **key.dates()}
 
 
-def _signing_key_line(key: SigningKey) -> str:
-    dates = "  ".join(f"{name} {moment(date)}" for name, date in key.dates().items())
-    return f"{key.kid}  {key.alg:7}  {key.state(time.time()):12}  {dates}"
+def _cells(key: SigningKey) -> list[str]:
+    dates = [key.dates().get(name) for name in ("signs_from", "signs_until", "retires_at")]
+    return [key.kid, key.alg, key.state(time.time()), *map(moment, dates)]

@@ -1,7 +1,8 @@
-"""What an operator types and reads at a terminal: durations and moments."""
+"""What an operator types and reads at a terminal: durations, moments and tables."""
 
 import re
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -29,5 +30,15 @@ class Duration(click.ParamType[int]):
         return seconds
 
 
-def moment(epoch_seconds: float) -> str:
+def moment(epoch_seconds: float | None) -> str:
+    """In UTC; `never` for a time that is not set."""
+    if epoch_seconds is None:
+        return "never"
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(epoch_seconds))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under their header, in columns as wide as they need to be."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

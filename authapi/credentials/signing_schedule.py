@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from authapi.credentials.signing_keys import SigningKey
 
-CHECK_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 """How often a worker looks at the file."""
 PICK_UP_SECONDS = 2
 """After that long each worker that sees a new file has read it."""

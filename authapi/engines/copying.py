@@ -17,7 +17,7 @@ from authapi.engines.database import Database, Row
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from tables import identity, metadata
 
-BATCH = 500
+COPIED_AT_ONCE = 500
 """Rows held in memory at a time; SQLite takes no more than 32,766 values in a statement."""
 NUMBER = sa.select(sa.select(NextCommit().label("number")).subquery().c.number)
 Values = dict[str, Any]
@@ -107,7 +107,7 @@ async def _compare(source: Database, target: Database, table: sa.Table, total: i
     same = [await database.fetch_val(for_each) for database in (source, target)] == [total] * 2
     async for rows in _batches(source, table):
         # The last batch is filled up with a key of its own, so that one statement serves for all.
-        keys = [row[key] for row in rows] + [rows[-1][key]] * (BATCH - len(rows))
+        keys = [row[key] for row in rows] + [rows[-1][key]] * (COPIED_AT_ONCE - len(rows))
         values = {f"key_{place}": value for place, value in enumerate(keys)}
         arrived = await target.fetch_all(_look_up(table), values)
         found = {row[key]: _comparable(row) for row in arrived}
@@ -128,7 +128,7 @@ def _comparable(row: Row) -> Values:
 
 async def _batches(database: Database, table: sa.Table) -> AsyncIterator[list[Values]]:
     key = _key(table)
-    first = sa.select(table).order_by(key).limit(BATCH)
+    first = sa.select(table).order_by(key).limit(COPIED_AT_ONCE)
     following = first.where(key > sa.bindparam("last"))
     rows = await database.fetch_all(first)
     while rows:
@@ -158,5 +158,5 @@ def _insert(table: sa.Table, rows: int) -> sa.Insert:
 @cache
 def _look_up(table: sa.Table) -> sa.Select[Any]:
     key = _key(table)
-    keys = [sa.bindparam(f"key_{place}", type_=key.type) for place in range(BATCH)]
+    keys = [sa.bindparam(f"key_{place}", type_=key.type) for place in range(COPIED_AT_ONCE)]
     return sa.select(table).where(key.in_(keys))

@@ -16,6 +16,7 @@ from authapi.engines import sqlite as sqlite_backend
 from authapi.engines import urls
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
+from authapi.telemetry.outage import Outage
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -50,7 +51,7 @@ class Database(databases.Database):
         if pool_size is not None and parts.dialect == "postgresql":
             options["pool_size"] = pool_size
         super().__init__(parts, **options)
-        self._is_reachable = True
+        self._outage = Outage(logger, "database_unreachable", "database_reachable")
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -131,14 +132,9 @@ class Database(databases.Database):
             async with asyncio.timeout_at(seconds and deadline.after(seconds)):
                 yield
         except FAULTS as fault:
-            if self._is_reachable:
-                details = {"fault": type(fault).__name__}
-                logger.error("database_unreachable", extra={"details": details})
-            self._is_reachable = False
+            self._outage.begin(fault)
             raise TemporarilyUnavailable from fault
-        if not self._is_reachable:
-            logger.info("database_reachable")
-        self._is_reachable = True
+        self._outage.end()
 
 
 def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:

@@ -17,7 +17,7 @@ class AlreadyServed(Exception):
     """Another server, which does not know of this one, has the file."""
 
 
-class Damaged(Exception):
+class DamagedFile(Exception):
     """The file is no sound database."""
 
 
@@ -58,7 +58,7 @@ def back_up(database_file: str, copy: Path, database_id: str) -> None:
 
     It is another database, named `database_id`: what it has forgotten when it is restored is dead.
     The copy appears when it is whole and sound. Raises `FileExistsError` if it is there already,
-    `Damaged`, and what `sqlite3` and the system raise.
+    `DamagedFile`, and what `sqlite3` and the system raise.
     """
     if copy.exists():
         raise FileExistsError(copy)
@@ -80,11 +80,11 @@ def back_up(database_file: str, copy: Path, database_id: str) -> None:
 
 
 def check(database_file: str) -> None:
-    """Raises `Damaged` if SQLite finds a fault in the file, or what `sqlite3` raises."""
+    """Raises `DamagedFile` if SQLite finds a fault in the file, or what `sqlite3` raises."""
     with closing(_open(database_file)) as connection:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise Damaged(" ".join(found.split()))
+        raise DamagedFile(" ".join(found.split()))
 
 
 def _open(database_file: str) -> sqlite3.Connection:

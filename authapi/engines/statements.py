@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine.interfaces import Compiled, Dialect
@@ -40,17 +41,15 @@ class Compiler:
     ) -> None:
         self.dialect = dialect
         self._place = place
-        self._kept: dict[ClauseElement, Statement] = {}
+        self._compile_once = cache(self._compile)
 
     def compile(self, query: ClauseElement | Bound) -> tuple[Statement, tuple[Any, ...]]:
         """The statement and its arguments."""
-        if not isinstance(query, Bound):
-            statement = self._compile(query)
-            return statement, statement.arguments({})
-        kept = self._kept.get(query.statement)
-        if kept is None:
-            kept = self._kept[query.statement] = self._compile(query.statement)
-        return kept, kept.arguments(query.values)
+        if isinstance(query, Bound):
+            statement = self._compile_once(query.statement)
+            return statement, statement.arguments(query.values)
+        statement = self._compile(query)
+        return statement, statement.arguments({})
 
     def _compile(self, statement: ClauseElement) -> Statement:
         compiled = statement.compile(dialect=self.dialect)

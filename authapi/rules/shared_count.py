@@ -11,6 +11,8 @@ from limits import RateLimitItem, WindowStats
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.storage import storage_from_string
 
+from authapi.telemetry.outage import Outage
+
 T = TypeVar("T")
 STORE_SECONDS = 0.5
 RETRY_SECONDS = 5.0
@@ -26,26 +28,21 @@ class SharedCount:
         self._own = FixedWindowRateLimiter(storage_from_string("async+memory://"))
         self._clock = clock
         self.is_shared = storage != "memory://"
-        self._is_reachable = True
+        self._outage = Outage(logger, "shared_count_unreachable", "shared_count_reachable")
         self._retry_at = 0.0
 
     async def ask(self, question: Callable[[FixedWindowRateLimiter], Awaitable[T]]) -> T:
         """Ask the shared count, or this worker's own where there is none, or it does not answer."""
-        if self.is_shared and (self._is_reachable or self._clock() >= self._retry_at):
+        if self.is_shared and (not self._outage.is_on or self._clock() >= self._retry_at):
             # Of the logins that come while it is away, one in so many seconds waits for it.
             self._retry_at = self._clock() + RETRY_SECONDS
             try:
                 async with asyncio.timeout(STORE_SECONDS):
                     answer = await question(self._shared)
             except Exception as fault:  # each storage has its own, and no login fails for one
-                if self._is_reachable:
-                    details = {"fault": type(fault).__name__}
-                    logger.error("shared_count_unreachable", extra={"details": details})
-                self._is_reachable = False
+                self._outage.begin(fault)
             else:
-                if not self._is_reachable:
-                    logger.info("shared_count_reachable")
-                self._is_reachable = True
+                self._outage.end()
                 return answer
         return await question(self._own)
 

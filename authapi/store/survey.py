@@ -1,4 +1,4 @@
-"""What `/readyz` and `manage.py doctor` ask the database, one coroutine each; nothing changes."""
+"""What `/readyz` and operators want to know of a database, one coroutine each; nothing changes."""
 
 from typing import Any
 
@@ -82,6 +82,24 @@ async def try_to_write(database: Database) -> None:
     await database.fetch_all(CHANGE_NOTHING)
 
 
+LIST_CLIENTS = (
+    sa.select(
+        *clients.c,
+        sa.func.count(client_keys.c.id).filter(key_is_open).label("open_keys"),
+        sa.func.max(client_keys.c.last_used_at).label("last_used_at"),
+    )
+    .select_from(clients.outerjoin(client_keys, client_keys.c.client_id == clients.c.id))
+    .group_by(clients.c.id)
+    .order_by(clients.c.created_at, clients.c.name)
+)
+
+
+async def list_clients(database: Database, now: float) -> list[Row]:
+    """The clients, the oldest first: with how many of their keys open something, and with when any
+    of them was used last."""
+    return await database.fetch_all(LIST_CLIENTS, {"now": int(now)})
+
+
 _keyed = (
     sa.select(
         clients.c.name,
@@ -99,27 +117,28 @@ _keyed = (
 )
 _enabled = _keyed.c.disabled_at.is_(None)
 SHOWN = 5
-FIND = {
-    which: sa.select(_keyed.c.name, sa.func.count().over().label("total"))
-    .where(condition)
-    .order_by(_keyed.c.name)
-    .limit(SHOWN)
-    for which, condition in {
-        "enabled": _enabled,
-        "demo": sa.and_(_enabled, _keyed.c.name == sa.bindparam("demo")),
-        "with an old key": sa.and_(_enabled, _keyed.c.oldest < sa.bindparam("old")),
-        "without a key": sa.and_(_enabled, _keyed.c.open_keys == 0),
-        "disabled with a key": sa.and_(~_enabled, _keyed.c.open_keys > 0),
-    }.items()
-}
+Kind = sa.Select[Any]
+"""A kind of clients: those that it selects."""
+
+
+def _named(*conditions: sa.ColumnElement[bool]) -> Kind:
+    names = sa.select(_keyed.c.name, sa.func.count().over().label("total"))
+    return names.where(*conditions).order_by(_keyed.c.name).limit(SHOWN)
+
+
+ENABLED = _named(_enabled)
+DEMO = _named(_enabled, _keyed.c.name == sa.bindparam("demo"))
+WITH_OLD_KEY = _named(_enabled, _keyed.c.oldest < sa.bindparam("old"))
+WITHOUT_KEY = _named(_enabled, _keyed.c.open_keys == 0)
+DISABLED_WITH_KEY = _named(~_enabled, _keyed.c.open_keys > 0)
 
 
 async def find_clients(
-    database: Database, which: str, now: float, old: float, demo: str
+    database: Database, kind: Kind, now: float, old: float, demo: str
 ) -> tuple[int, list[str]]:
-    """How many clients are as `which` says, and the first of their names. Only keys that open
-    count; one made before `old` is an old one."""
-    rows = await database.fetch_all(FIND[which], {"now": int(now), "old": int(old), "demo": demo})
+    """How many clients there are of this kind, and the first of their names. Only keys that open
+    something count; one made before `old` is an old one."""
+    rows = await database.fetch_all(kind, {"now": int(now), "old": int(old), "demo": demo})
     return (rows[0]["total"] if rows else 0), [row["name"] for row in rows]
 
 

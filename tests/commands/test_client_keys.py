@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +197,11 @@ def test_a_rotation_tells_people_when_and_how_often_the_old_key_was_used(
 ) -> None:
     on(settings, lambda database: client_keys.add_uses(database, registered.key_id, 7, 86_400))
     old, told, key = manage("rotate-key", "reporting").stdout.splitlines()
-    assert old.startswith(f"Old key {registered.key_id}  since ")
-    assert old.endswith("Z, used 7 times, last at 1970-01-02 00:00:00Z")
+    assert re.fullmatch(
+        rf"Old key {registered.key_id} ends at 20[-\d]+ [:\d]+Z; it was used 7 times,"
+        r" last: 1970-01-02 00:00:00Z\.",
+        old,
+    )
     assert told == "The new key of 'reporting' is shown this once:"
     assert is_well_formed(key)
     (again,) = [
@@ -241,23 +245,46 @@ def test_the_keys_of_a_client_are_listed(
     names = {"key_id", "created_at", "expires_at", "revoked_at", "last_used_at", "uses"}
     assert all(set(row) == names for row in listed)
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
-    shown = manage("list-keys", "reporting").stdout.splitlines()
+    header, *shown = manage("list-keys", "reporting").stdout.splitlines()
+    assert re.split("  +", header) == ["KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED"]
     assert len(shown) == 3
+    assert max(map(len, shown)) <= 100
     for line in shown:
-        match = re.fullmatch(rf"(\w{{16}})  since {moment}, (.+?), never used", line)
+        match = re.fullmatch(rf"(\w{{16}})  {moment}  (\w+ +{moment})  0     never", line)
         assert match is not None, line
         end = {
-            registered.key_id: "ended at 1970-01-01 00:01:00Z",
-            ending["key_id"]: rf"ends at {moment}",
-            revoked: rf"revoked at {moment}",
+            registered.key_id: "ended    1970-01-01 00:01:00Z",
+            ending["key_id"]: rf"open     {moment}",
+            revoked: rf"revoked  {moment}",
         }[match[1]]
         assert re.fullmatch(end, match[2])
+
+
+def test_clients_are_listed_with_their_open_keys_and_their_last_use(
+    manage: Manage, settings: Settings, register: Register, registered: Registered
+) -> None:
+    register("idle")
+    report(manage, "add-key", "reporting")
+    ended = report(manage, "add-key", "reporting", "--expires", "1d")["key_id"]
+    over = f"UPDATE client_keys SET expires_at = 60 WHERE id = '{ended}'"
+    on(settings, lambda database: database.fetch_all(over))
+    for key_id, used_at in ((registered.key_id, 86_400), (ended, 172_800)):
+        on(settings, partial(client_keys.add_uses, key_id=key_id, uses=1, used_at=used_at))
+    report(manage, "revoke-key", registered.key_id, "--yes")
+    listed = {row["name"]: row for row in report(manage, "list-clients")}
+    assert (listed["reporting"]["open_keys"], listed["idle"]["open_keys"]) == (1, 1)
+    assert listed["reporting"]["last_used_at"] == 172_800
+    assert listed["idle"]["last_used_at"] is None
+    shown = manage("list-clients").stdout.splitlines()
+    assert max(map(len, shown)) <= 100
+    (line,) = [line for line in shown if "reporting" in line]
+    assert line.endswith("  1970-01-03 00:00:00Z")
 
 
 def test_a_client_without_keys_is_told_how_to_get_one(
     manage: Manage, settings: Settings, registered: Registered
 ) -> None:
-    assert ", no end, never used\n" in manage("list-keys", "reporting").stdout
+    assert "Z  open   never  0     never\n" in manage("list-keys", "reporting").stdout
     on(settings, lambda database: database.fetch_all("DELETE FROM client_keys"))
     assert manage("list-keys", "reporting").stdout == "It has no key; see add-key.\n"
 

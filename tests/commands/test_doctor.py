@@ -15,13 +15,11 @@ from click.testing import CliRunner, Result
 
 from authapi.commands import doctor
 from authapi.commands.doctor import Check
-from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, look_at_database
+from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, check_database
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.server.development import DEMO_NAME
-from authapi.store import clients as registry
-from authapi.store import revocations as endings
-from authapi.store import survey
+from authapi.store import clients, revocations, survey
 from manage import cli
 from settings import Settings
 from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, url_for_settings
@@ -80,9 +78,7 @@ def look(settings: Settings, now: float = NOW, busy_seconds: float = 5) -> dict[
     is_sqlite = settings.database_url.startswith("sqlite")
     options: dict[str, Any] = {"busy_seconds": busy_seconds} if is_sqlite else {}
     database = Database(settings.database_url, **options)
-    return {
-        one.check: one for one in asyncio.run(look_at_database(database, settings, lambda: now))
-    }
+    return {one.check: one for one in asyncio.run(check_database(database, settings, lambda: now))}
 
 
 def act(settings: Settings, *statements: str) -> None:
@@ -97,7 +93,7 @@ def act(settings: Settings, *statements: str) -> None:
 def add_client(settings: Settings, name: str, made_at: float = NOW) -> None:
     async def run() -> None:
         async with Database(settings.database_url) as database:
-            await registry.create_client(database, name, name, new_client_key(), int(made_at))
+            await clients.create_client(database, name, name, new_client_key(), int(made_at))
 
     asyncio.run(run())
 
@@ -196,7 +192,9 @@ GOOD_SECRET = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_secret_is_not_to_be_guessed(settings: Settings, secrets: list[str], status: str) -> None:
     first, *others = secrets
-    check = doctor.secret(replace(settings, secret_key=first, secret_key_fallbacks=tuple(others)))
+    check = doctor.check_secret(
+        replace(settings, secret_key=first, secret_key_fallbacks=tuple(others))
+    )
     assert check.status == status
     assert not any(secret in check.detail + check.remedy for secret in secrets)
 
@@ -205,7 +203,9 @@ def test_a_secret_is_not_to_be_guessed(settings: Settings, secrets: list[str], s
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_previous_secrets_are_few(settings: Settings, count: int, status: str) -> None:
     fallbacks = (GOOD_SECRET,) * count
-    assert doctor.fallbacks(replace(settings, secret_key_fallbacks=fallbacks)).status == status
+    assert (
+        doctor.check_fallbacks(replace(settings, secret_key_fallbacks=fallbacks)).status == status
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_previous_secrets_are_few(settings: Settings, count: int, status: str) -
 def test_an_open_address_wants_a_proxy(
     settings: Settings, host: str, proxies: str, status: str
 ) -> None:
-    check = doctor.address(replace(settings, host=host, trusted_proxies=proxies))
+    check = doctor.check_address(replace(settings, host=host, trusted_proxies=proxies))
     assert check.status == status
 
 
@@ -234,7 +234,7 @@ def test_a_file_is_not_open_to_everybody(tmp_path: Path, mode: int, status: str)
     file = tmp_path / ".secret_key"
     file.touch()
     file.chmod(mode)
-    check = doctor.permissions([file, tmp_path / "none"])
+    check = doctor.check_permissions([file, tmp_path / "none"])
     assert check.status == status
     assert check.remedy == ("" if status == "ok" else f"chmod o= {file}")
 
@@ -246,10 +246,10 @@ def test_a_new_database_is_its_owners(database_file: Path) -> None:
 
 
 def test_a_disk_has_room(database_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.disk(str(database_file), spare_bytes=1).status == "ok"
-    assert doctor.disk(str(database_file), spare_bytes=2**80).status == "warning"
+    assert doctor.check_disk(str(database_file), spare_bytes=1).status == "ok"
+    assert doctor.check_disk(str(database_file), spare_bytes=2**80).status == "warning"
     monkeypatch.chdir(database_file.parent)
-    assert doctor.disk("auth.db", spare_bytes=1).status == "ok"
+    assert doctor.check_disk("auth.db", spare_bytes=1).status == "ok"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -261,11 +261,11 @@ def test_a_damaged_file_is_found_if_it_is_not_too_large(
     content = bytearray(database_file.read_bytes())
     content[-40 * 4096 : -20 * 4096] = bytes(20 * 4096)
     database_file.write_bytes(content)
-    check = doctor.integrity(str(database_file))
-    assert (check.status, bool(check.remedy)) == ("fault", True)
-    assert doctor.integrity(str(database_file), most_bytes=4096).status == "ok"
+    found = {one.check: one for one in doctor.check_file(str(database_file))}["integrity"]
+    assert (found.status, bool(found.remedy)) == ("fault", True)
+    assert doctor.check_integrity(str(database_file), most_bytes=4096).status == "ok"
     database_file.write_text("This is no database. " * 100)
-    assert doctor.integrity(str(database_file)).status == "fault"
+    assert doctor.check_integrity(str(database_file)).status == "fault"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_ended_sessions_are_counted_by_day(settings: Settings) -> None:
             for number, days in enumerate((0, 0, 1, 6, 7)):
                 ended_at = clock.now - days * DAY_SECONDS
                 await end(database, f"s-{number}", 2**40, ended_at)
-            await endings.mark_registry_changed(database, clock.now)
+            await revocations.mark_registry_changed(database, clock.now)
 
     asyncio.run(act_on())
     act(settings, f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL, NULL)")

@@ -102,19 +102,21 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
         "billing": True,
         "archive": False,
     }
-    assert set(rows[0]) == {"user_id", "name", "scopes", "created_at", "disabled_at"}
-    lines = manage("list-clients").stdout.splitlines()
+    assert set(rows[0]) == {
+        "user_id", "name", "scopes", "created_at", "disabled_at", "open_keys", "last_used_at"
+    }  # fmt: skip
+    manage("set-scopes", "archive", "reports:read reports:write")
+    header, *lines = manage("list-clients").stdout.splitlines()
+    starts = [header.index(word) for word in re.findall(r"\S+(?: \S+)*", header)]
     assert len(lines) == 2
     for line in lines:
-        match = re.fullmatch(r"(\w+)  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  (\w+)(  disabled)?", line)
-        assert match is not None
-        assert ids[match[2]] == match[1]
-        assert bool(match[3]) == (match[2] == "archive")
-    manage("set-scopes", "archive", "reports:read reports:write")
-    lines = manage("list-clients").stdout.splitlines()
-    archive, billing = sorted(lines, key=lambda line: "  archive" not in line)
-    assert archive.endswith("  archive  disabled  scopes: reports:read reports:write")
-    assert billing.endswith("  billing")
+        cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        client_id, name, state, keys, created, used, scopes = cells
+        assert ids[name] == client_id
+        assert state == ("disabled" if name == "archive" else "enabled")
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", created)
+        assert (keys, used) == ("1", "never")
+        assert scopes == ("reports:read reports:write" if name == "archive" else "")
 
 
 @pytest.mark.parametrize("by", ["name", "id"])

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import Schedule
 from authapi.engines.database import Database
+from authapi.telemetry.version import VERSION
 from manage import cli
 from settings import Settings
 from tables import SCHEMA_REVISION
@@ -181,6 +183,21 @@ def tell(url: str, statement: str) -> None:
     asyncio.run(tell())
 
 
+def test_the_help_lists_each_command_in_a_line_that_is_whole() -> None:
+    shown = CliRunner().invoke(cli, ["--help"]).stdout
+    for name, command in cli.commands.items():
+        (line,) = re.findall(rf"^  {name}  .+$", shown, re.MULTILINE)
+        assert (command.help or "").startswith(line.split(maxsplit=1)[1])
+        assert line.endswith(".")
+        assert not line.endswith("...")
+    titles = re.findall(r"^\S.*:$", shown, re.MULTILINE)
+    assert titles == ["Options:", "Clients:", "Keys of clients:", "Signing keys:", "The database:"]
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).stdout == f"auth-api {VERSION}\n"
+
+
 def test_each_command_says_what_it_is_for() -> None:
     for name, command in cli.commands.items():
         assert command.help, name
@@ -198,12 +215,12 @@ class Answered:
 
 
 @pytest.fixture
-def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[[bytes], Answered]:
-    def answer(keys: bytes) -> Answered:
+def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[..., Answered]:
+    def answer(keys: bytes, *options: str) -> Answered:
         ours, theirs = pty.openpty()
         environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"}
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), "disable-client", "reporting", "--json"],
+            [sys.executable, ROOT / "manage.py", *options, "disable-client", "reporting", "--json"],
             cwd=tmp_path,
             env=clean_environ() | environ,
             stdin=theirs,
@@ -242,10 +259,15 @@ def is_disabled(url: str) -> bool:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("options", [[], ["--audit"]], ids=["", "with its audit line"])
 def test_whoever_says_yes_gets_it_done(
-    settings: Settings, registered: Registered, at_a_terminal: Callable[[bytes], Answered]
+    settings: Settings,
+    registered: Registered,
+    at_a_terminal: Callable[..., Answered],
+    options: list[str],
 ) -> None:
-    answered = at_a_terminal(b"y\n")
+    answered = at_a_terminal(b"y\n", *options)
+    assert ("client_disabled" in answered.screen) == bool(options)
     assert answered.exit_code == 0, answered.screen
     assert "End every session of 'reporting' and let it in no more? [y/N]" in answered.screen
     assert answered.stdout.count("\n") == 1
@@ -258,7 +280,7 @@ def test_whoever_says_yes_gets_it_done(
 def test_whoever_does_not_has_changed_nothing(
     settings: Settings,
     registered: Registered,
-    at_a_terminal: Callable[[bytes], Answered],
+    at_a_terminal: Callable[..., Answered],
     keys: bytes,
 ) -> None:
     answered = at_a_terminal(keys)

@@ -181,7 +181,10 @@ def test_set_scopes_that_takes_away_ends_the_sessions(
     assert "--yes" in manage("set-scopes", "reports", "reports:read", status=2).stderr
     assert_answer(api.get("/me", headers=bearer(before["access_token"])), 200)
     result = manage("set-scopes", "reports", "reports:read", "--yes")
-    assert "its sessions are ended" in result.stdout
+    assert result.stdout == (f"reports: scopes {GRANTED} → reports:read; its sessions are ended\n")
+    manage("set-scopes", "reports", "", "--yes")
+    shown = manage("set-scopes", "reports", "reports:read").stdout
+    assert shown == "reports: scopes none → reports:read\n"
     assert_refused(api.get("/me", headers=bearer(before["access_token"])), 401, "invalid_token")
     assert_refused(api.post("/refresh-token", json=before), 401, "invalid_grant")
     assert log_in(api, granted)["scope"] == "reports:read"

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from authapi.engines import copying, schema
-from authapi.engines.copying import BATCH, CopyRefused
+from authapi.engines.copying import COPIED_AT_ONCE, CopyRefused
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
 from authapi.errors import TemporarilyUnavailable
@@ -32,7 +32,7 @@ from tests.serving import ROOT, clean_environ, serve
 from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
-ENDED = 2 * BATCH + 7
+ENDED = 2 * COPIED_AT_ONCE + 7
 
 
 @pytest.fixture

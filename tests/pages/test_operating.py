@@ -51,7 +51,7 @@ def test_a_client_is_deleted_as_shown(clone: Path) -> None:
 def test_the_commands_of_a_rotation_run(clone: Path) -> None:
     (script,) = blocks("Rotate a client key", "sh")
     run(clone, ".venv/bin/python manage.py create-client billing")
-    old, _, new, *listed = run(clone, script).splitlines()
+    old, _, new, _, *listed = run(clone, script).splitlines()
     ids = [old.split()[2], new.split("_")[1]]
     assert sorted(line.split()[0] for line in listed) == sorted(ids)
 
@@ -159,6 +159,6 @@ def test_a_signing_key_is_rotated_as_shown(clone: Path) -> None:
         login = f"curl -sf -d client_key={key} {served.url}/login"
         old = forge.header_of(json.loads(run(clone, login))["access_token"])["kid"]
         assert f"Made {old.partition('.')[0]} (ES256)" in made
-        states = {line.split()[2] for line in run(clone, setting + rotate).splitlines()[1:]}
+        states = {line.split()[2] for line in run(clone, setting + rotate).splitlines()[2:]}
         assert states == {"signing", "prepublished"}
         assert {row.strip("`") for row in table("Rotate a signing key")} > states

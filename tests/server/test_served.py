@@ -76,7 +76,7 @@ def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: P
     from tests import forge
 
     assert forge.claims_of(pair["access_token"])["iss"] == "from-the-file"
-    assert len(run(tmp_path, "manage.py", "list-clients").stdout.splitlines()) == 1
+    assert len(json.loads(run(tmp_path, "manage.py", "list-clients", "--json").stdout)) == 1
 
 
 def test_the_service_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:

@@ -1,0 +1,3 @@
+"""The version of the service, as it tells it."""
+
+VERSION = "0.1.0"
