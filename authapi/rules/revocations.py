@@ -19,9 +19,8 @@ from typing import NamedTuple
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
-from authapi.store import revocations as endings
+from authapi.store import revocations
 from authapi.store.following import Ended, Follower, Reading
-from authapi.store.revocations import Ending
 
 MARGIN_SECONDS = 60
 """By how much the clocks of two nodes may differ before one forgets what it still needs."""
@@ -88,7 +87,7 @@ class Revocations:
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
         if not self.are_fresh():
-            return await endings.is_ended(self._database, claims)
+            return await revocations.is_ended(self._database, claims)
         entries = self._entries
         return (
             claims.sid in entries
@@ -98,9 +97,8 @@ class Revocations:
             or (claims.sub in entries and entries[claims.sub].revoked_at > claims.era)
         )
 
-    async def enforce(self, ending: Ending) -> None:
+    async def enforce(self, ended: Ended) -> None:
         """For a row that is committed: return when it is in force on every worker."""
-        ended = Ended(ending.ended_id, ending.revoked_at, ending.access_expires_at)
         self._own[ended.jti] = self._remember(ended)
         if self._is_shared:
             await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
@@ -129,7 +127,7 @@ class Revocations:
         if reading.is_whole:
             self._begin_anew(reading, after)
         for ended in reading.ended:
-            if ended.jti == endings.REGISTRY_VERSION:
+            if ended.jti == revocations.REGISTRY_VERSION:
                 self.registry_version += 1
             else:
                 self._remember(ended)

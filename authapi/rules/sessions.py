@@ -11,9 +11,8 @@ from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import Revocations
-from authapi.store import revocations as endings
-from authapi.store import sessions as store
-from authapi.store.revocations import Ending
+from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
+from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
 
 
@@ -105,22 +104,22 @@ class Sessions:
             raise InvalidGrant("expired")
         # First, so that a log-out which is not of this time yet is seen by what follows.
         await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
-        spent = await store.spend(self._database, claims, now)
+        spent = await spend(self._database, claims, now)
         if spent is None:
             spent = await self._spent_before(claims, now)
         _record("refreshed", claims)
-        # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
-        # live longer than a session does.
+        # Not before its predecessor, whose node may have a clock that is ahead: `exp - iat` would
+        # exceed a session, and `verify` would refuse the token.
         successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
         return self._pair(successor, int(now), spent["key_expires_at"])
 
     async def _spent_before(self, claims: Claims, now: float) -> Row:
-        spent = await store.find_spent(self._database, claims, now)
+        spent = await find_spent(self._database, claims, now)
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
             # Perhaps another replay has just ended it, and this answer must not come before its.
-            await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now))
+            await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now).ended())
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         is_repeat = now - spent["revoked_at"] <= self._grace_seconds
         if is_repeat and not spent["successor_is_spent"]:
@@ -146,40 +145,35 @@ class Sessions:
             await self._end_all(claims, now)
             _record("logged_out_everywhere", claims)
         except InvalidToken:
-            # A repeat is told by the era that it began itself. One that another session began
-            # spares the sessions since, which are none of a dead token's business.
-            last = await endings.find_era(self._database, claims.sub)
-            if last is None or last["reason"] != _everywhere(claims):
+            # A repeat of the log-out that ended this very session. If another one has ended them
+            # all since, the token is simply dead, and the sessions since then go on.
+            last = await find_era(self._database, claims.sub)
+            if last is None or last["ended_by"] != claims.sid:
                 raise
-            ending = self._ending(claims.sub, last["reason"], claims, last["revoked_at"])
-            await self._revocations.enforce(ending)
+            ending = self._ending(claims.sub, "everywhere", claims, last["revoked_at"])
+            await self._revocations.enforce(ending.ended())
 
     async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
         ending = self._ending(claims.sid, reason, claims, now, shown_exp)
-        await self._revocations.enforce(await endings.end_session(self._database, ending))
+        await self._revocations.enforce(await end_session(self._database, ending))
 
     async def _end_all(self, claims: Claims, now: float) -> None:
-        ending = self._ending(claims.sub, _everywhere(claims), claims, now, claims.exp)
-        written = await endings.end_all_sessions(self._database, claims, ending)
-        if written is None:
+        ending = self._ending(claims.sub, "everywhere", claims, now, claims.exp)
+        ended = await end_all_sessions(self._database, claims, ending._replace(ended_by=claims.sid))
+        if ended is None:
             raise InvalidToken("ended session")
-        await self._revocations.enforce(written)
+        await self._revocations.enforce(ended)
 
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
     ) -> Ending:
-        """`shown_exp` is of the access token that asks for it, if one does: it may have been issued
-        for longer than tokens are now."""
-        last_issued_at = max(now, claims.iat)
-        access_seconds, session_seconds = self._tokens.access_seconds, self._tokens.refresh_seconds
         return Ending(
             ended_id,
             reason,
-            last_issued_at,
-            access_expires_at=max(int(last_issued_at) + access_seconds, shown_exp),
-            expires_at=int(last_issued_at) + session_seconds,
-            access_seconds=access_seconds,
-            session_seconds=session_seconds,
+            max(now, claims.iat),
+            self._tokens.access_seconds,
+            self._tokens.refresh_seconds,
+            shown_exp,
         )
 
     def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
@@ -200,11 +194,6 @@ class Sessions:
         if key_expires_at is not None:
             pair["key_expires_at"] = key_expires_at
         return pair
-
-
-def _everywhere(claims: Claims) -> str:
-    """The reason of an era, with the session that asked for it."""
-    return f"everywhere {claims.sid}"
 
 
 def _record(event: str, claims: Claims) -> None:

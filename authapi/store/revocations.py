@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS, Claims
 from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database, Row
+from authapi.store.following import Ended
 from tables import identity, revoked_jtis
 
 ERA_STEP = 0.001
@@ -15,34 +16,38 @@ ERA_STEP = 0.001
 
 
 class Ending(NamedTuple):
-    """What ends access tokens: a row of `revoked_jtis`, whose `jti` is `ended_id`.
+    """Asks for a row of `revoked_jtis` that ends every token with an id: of a session, a key or a
+    client.
 
-    `access_expires_at` is the latest `exp` of an access token that it ends, and `expires_at` of
-    any token: as who ends it knows. As the row is written, both become so late that they hold for
-    all that was issued until the identity's `issued_until`, `access_seconds` and `session_seconds`
-    being how long it lives.
+    `access_seconds` and `session_seconds` are how long tokens live. The row is kept for as long as
+    those that were issued by `revoked_at`, or until the identity's `issued_until` if that is later.
+    `shown_exp` is of the access token that asks for it, if one does: it may have been issued for
+    longer than tokens are now. `ended_by` is the session that ends all of its client's.
     """
 
     ended_id: str
     reason: str
     revoked_at: float
-    access_expires_at: int
-    expires_at: int
-    access_seconds: int = 0
-    session_seconds: int = 0
+    access_seconds: int
+    session_seconds: int
+    shown_exp: int = 0
+    ended_by: str | None = None
+
+    def ended(self) -> Ended:
+        """What is ended, without regard to `issued_until`."""
+        by_now = int(self.revoked_at) + self.access_seconds
+        return Ended(self.ended_id, self.revoked_at, max(by_now, self.shown_exp))
+
+    def values(self) -> dict[str, Any]:
+        """For the statements here."""
+        access_expires_at = self.ended().access_expires_at
+        expires_at = int(self.revoked_at) + self.session_seconds
+        return self._asdict() | {"access_expires_at": access_expires_at, "expires_at": expires_at}
 
 
 def ending_by_operator(ended_id: str, reason: str, now: float) -> Ending:
     """For whatever was issued by now, by servers whose settings the operator need not have."""
-    return Ending(
-        ended_id,
-        reason,
-        now,
-        access_expires_at=int(now) + MAX_ACCESS_SECONDS,
-        expires_at=int(now) + MAX_SESSION_SECONDS,
-        access_seconds=MAX_ACCESS_SECONDS,
-        session_seconds=MAX_SESSION_SECONDS,
-    )
+    return Ending(ended_id, reason, now, MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS)
 
 
 def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[bool]:
@@ -63,7 +68,7 @@ def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[boo
 
 
 ROW_COLUMNS = [
-    "jti", "reason", "revoked_at", "access_expires_at", "expires_at", "commit_order"
+    "jti", "reason", "ended_by", "revoked_at", "access_expires_at", "expires_at", "commit_order"
 ]  # fmt: skip
 
 
@@ -76,6 +81,7 @@ def row(
     return sa.select(
         sa.cast(sa.bindparam("ended_id"), sa.String),
         sa.cast(sa.bindparam("reason"), sa.String),
+        sa.cast(sa.bindparam("ended_by"), sa.String),
         sa.cast(sa.bindparam("revoked_at"), sa.Double),
         access_expires_at,
         expires_at,
@@ -118,10 +124,10 @@ END = _end.on_conflict_do_nothing().returning(
 )
 
 
-async def end_session(database: Database, ending: Ending) -> Ending:
+async def end_session(database: Database, ending: Ending) -> Ended:
     """End every token with this `sid`, once. Returns what was written."""
-    written = await database.fetch_one(END, ending._asdict())
-    return ending._replace(**dict(written)) if written else ending
+    written = await database.fetch_one(END, ending.values())
+    return Ended(ending.ended_id, **written) if written else ending.ended()
 
 
 REGISTRY_VERSION = "registry"
@@ -136,17 +142,16 @@ MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
 
 
 async def mark_registry_changed(database: Database, now: float) -> None:
-    """Let every worker read anew what it knows of clients and keys. For the transaction of a
+    """Let every worker read again what it knows of clients and keys. For the transaction of a
     change, so that who reads this reads the change."""
-    change = Ending(
-        REGISTRY_VERSION, "changed", now, access_expires_at=int(now), expires_at=int(now)
-    )
-    await database.fetch_one(MARK_REGISTRY_CHANGED, change._asdict())
+    change = Ending(REGISTRY_VERSION, "changed", now, access_seconds=0, session_seconds=0)
+    await database.fetch_one(MARK_REGISTRY_CHANGED, change.values())
 
 
 _excluded = insert(revoked_jtis).excluded
 _later_era = {
     "reason": _excluded.reason,
+    "ended_by": _excluded.ended_by,
     "access_expires_at": greater(_excluded.access_expires_at, revoked_jtis.c.access_expires_at),
     "expires_at": greater(_excluded.expires_at, revoked_jtis.c.expires_at),
     "commit_order": _excluded.commit_order,
@@ -164,11 +169,11 @@ END_ALL = (
 )
 
 
-async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ending | None:
+async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ended | None:
     """Begin a new era of the client `asked_by.sub`. Returns what was written; None if the token
     that asks is dead."""
-    written = await database.fetch_one(END_ALL, asked_by._asdict() | ending._asdict())
-    return ending._replace(**dict(written)) if written else None
+    written = await database.fetch_one(END_ALL, asked_by._asdict() | ending.values())
+    return Ended(ending.ended_id, **written) if written else None
 
 
 END_CLIENT = _end.on_conflict_do_update(
@@ -178,14 +183,14 @@ END_CLIENT = _end.on_conflict_do_update(
 
 async def end_client(database: Database, ending: Ending) -> None:
     """Begin a new era of a client for an operator, whom no token has to allow it."""
-    await database.fetch_one(END_CLIENT, ending._asdict())
+    await database.fetch_one(END_CLIENT, ending.values())
 
 
-FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
+FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.ended_by).where(
     revoked_jtis.c.jti == sa.bindparam("sub")
 )
 
 
 async def find_era(database: Database, client_id: str) -> Row | None:
-    """When all of the client's sessions were last ended (`revoked_at`), and the `reason`."""
+    """When all of the client's sessions were last ended (`revoked_at`), and by which of them."""
     return await database.fetch_one(FIND_ERA, {"sub": client_id})

@@ -65,7 +65,7 @@ SPEND = (
 
 async def spend(database: Database, claims: Claims, now: float) -> Row | None:
     """Spend a refresh token. Of all who try, on any node, one gets a row."""
-    values = {"ended_id": claims.jti, "reason": "spent", "revoked_at": now}
+    values = {"ended_id": claims.jti, "reason": "spent", "ended_by": None, "revoked_at": now}
     values |= {"expires_at": claims.exp, "now": now}
     return await database.fetch_one(SPEND, claims._asdict() | values)
 

@@ -103,6 +103,7 @@ class Ended(NamedTuple):
     access_expires_at: int | None
     expires_at: int
     commit_order: int | None
+    ended_by: str | None = None
 
 
 @dataclass
@@ -526,6 +527,7 @@ def row_of(values: Row, issued_until: int) -> Ended:
         max(values["access_expires_at"], issued_until + values["access_seconds"]),
         max(values["expires_at"], issued_until + values["session_seconds"]),
         commit_order=None,
+        ended_by=values["ended_by"],
     )
 
 
@@ -668,9 +670,9 @@ class Operator:
         ended_id = client_id if whole else registered.key.id
 
         issued_until = self._cluster.state.issued_until
-        told = endings.Ending(endings.REGISTRY_VERSION, "changed", now, int(now), int(now))
+        told = endings.Ending(endings.REGISTRY_VERSION, "changed", now, 0, 0)
         ending = endings.ending_by_operator(ended_id, "by the operator", now)
-        tells, ends = (row_of(each._asdict(), issued_until) for each in (told, ending))
+        tells, ends = (row_of(each.values(), issued_until) for each in (told, ending))
 
         def write(number: int) -> None:
             state = self._cluster.state

@@ -581,9 +581,9 @@ class LeaseWithoutEnd(Revocations):
 
 
 class AnswersAtOnce(Revocations):
-    async def enforce(self, ending: Ending) -> None:
+    async def enforce(self, ended: Ended) -> None:
         self._is_shared = False
-        await super().enforce(ending)
+        await super().enforce(ended)
 
 
 class WithoutChanges(Revocations):
@@ -611,14 +611,18 @@ class CacheWithoutLease(ClientCache):
         return good or (answer if self._revocations.clocks.steady() < until else None)
 
 
+class OfWhatItKnows(Ending):
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"access_seconds": -LONG, "session_seconds": -LONG}
+
+
 class EndsWhatItKnows(Sessions):
     """Without a look at how late the tokens are that others may have issued."""
 
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
     ) -> Ending:
-        ending = super()._ending(ended_id, reason, claims, now, shown_exp)
-        return ending._replace(access_seconds=-LONG, session_seconds=-LONG)
+        return OfWhatItKnows(*super()._ending(ended_id, reason, claims, now, shown_exp))
 
 
 class TellsNobody(Issuing):
