@@ -1,4 +1,4 @@
-"""A PostgreSQL backend for `databases` that waits for nothing without a limit."""
+"""A PostgreSQL backend for `databases` that never waits without a limit."""
 
 import asyncio
 from typing import Any
@@ -13,8 +13,8 @@ from sqlalchemy.sql import ClauseElement
 from authapi.engines.statements import Bound, Compiler
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""What asyncpg raises when the database cannot be asked; a time-out is an `OSError`, and a server
-that goes down leaves it in a state that it calls internal."""
+"""What asyncpg raises when the database cannot be asked. A time-out is an `OSError`; a server that
+goes down is an internal error."""
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to run a statement in a transaction, to close."""
 Standby = asyncpg.exceptions.TargetServerAttributeNotMatched
@@ -29,8 +29,8 @@ CONNECTION = {
     "server_settings": {
         "application_name": "auth-api",
         "synchronous_commit": "on",  # what was answered survives a crash
-        # By then, who asked has given up. A server that waits for a lock does not notice that, and
-        # would keep a connection for each.
+        # By then the caller has given up. A server that waits for a lock does not notice, and would
+        # keep a connection for each.
         "lock_timeout": "3s",
     },
 }
@@ -56,35 +56,35 @@ class PostgresBackend(LibraryBackend):
 
     async def connect(self) -> None:
         await super().connect()
-        # The pool itself is not fair: a newcomer may take what one was woken for, who then waits
-        # behind all others. Here whoever came first is served first.
+        # The pool itself is not fair: a newcomer may take the connection that another was woken
+        # for, which then waits behind all others. Here the first to come is served first.
         self.turns = asyncio.Semaphore(self.pool.get_max_size())
 
     def connection(self) -> "PostgresConnection":
         return PostgresConnection(self, self._dialect)
 
     async def fetch(self, query: Bound) -> list[Any]:
-        """Outside of a transaction. Who breaks it off gets no answer, and waits for none."""
+        """Outside of a transaction. To cancel it waits for nothing."""
         connection = self.connection()
         await connection.take()
         try:
             return await connection.fetch_all(query)
         except asyncio.CancelledError:
-            # Else the driver asks the server to cancel, and waits until it has.
+            # Otherwise the driver asks the server to cancel, and waits until it has.
             connection.raw_connection.terminate()
             raise
         finally:
             await connection.release()
 
     async def kept_connection(self) -> asyncpg.Connection:
-        """One that is not of the pool, where each question may meet another connection."""
+        """Not of the pool, where each question may use another connection."""
         if self._kept is None or self._kept.is_closed():
-            options = CONNECTION | {"command_timeout": None}  # who asks has a limit
+            options = CONNECTION | {"command_timeout": None}  # the caller has a limit
             self._kept = await connect_alone(self._database_url, **options)
         return self._kept
 
     async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
-        """On the kept connection, which is lost if anything is amiss."""
+        """On the kept connection, which is closed after any fault."""
         try:
             return await self.fetch_on(connection, query)
         except BaseException:
@@ -117,7 +117,7 @@ class PostgresConnection(LibraryConnection):
         self._backend = backend
 
     async def acquire(self) -> None:
-        """For a transaction, whose caller sets no limit."""
+        """For a transaction, which has no limit from its caller."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.take()
 
@@ -150,7 +150,7 @@ def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
 
 
 async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:
-    """One connection without a pool, on which a statement may take its time."""
+    """One connection without a pool, and without a limit on a statement."""
     ssl = url.options.get("ssl")
     options = {"timeout": TIMEOUT_SECONDS, "target_session_attrs": "primary"} | options
     return await asyncpg.connect(
@@ -165,7 +165,5 @@ async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:
 
 
 async def _leave(connection: asyncpg.Connection) -> None:
-    """In place of a reset, which is a round trip for each query: we change no settings.
-
-    asyncpg itself rolls back a transaction that is still open.
-    """
+    """In place of a reset, a round trip for each query: we change no settings, and asyncpg rolls
+    back a transaction that is still open."""

@@ -56,7 +56,7 @@ class Sessions:
         self._clocks = revocations.clocks
 
     async def check(self, access_token: str) -> Claims:
-        """What a token says that opens something now. Raises `InvalidToken`."""
+        """Of a token that is ours, within its time and not ended. Raises `InvalidToken`."""
         claims = self._tokens.verify(ACCESS, access_token)
         if await self._revocations.is_ended(claims):
             raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
@@ -88,10 +88,10 @@ class Sessions:
         return self._pair(claims, iat, login["expires_at"])
 
     async def refresh(self, refresh_token: str) -> TokenPair:
-        """Spend a refresh token for its successor and a new access token.
+        """Exchange a refresh token for its successor and a new access token.
 
-        A repeat within the grace, the successor unspent, is answered like the first time: a lost
-        reply or a double submit harms nobody. Any other use of a spent token is theft, and ends
+        A repeat within the grace, while the successor is unspent, gets the same successor: a lost
+        answer or a double submit harms nobody. Any other use of a spent token is theft, and ends
         the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
         """
         now = self._clocks.wall()
@@ -99,10 +99,10 @@ class Sessions:
             claims = self._tokens.verify(REFRESH, refresh_token)
         except InvalidToken as refusal:
             raise InvalidGrant(str(refusal)) from None
-        # The leeway is for the differences of clocks; a session that is over is not reopened.
+        # The leeway allows for clocks that differ; it does not reopen a session that is over.
         if claims.exp <= now:
             raise InvalidGrant("expired")
-        # First, so that a log-out which is not of this time yet is seen by what follows.
+        # First: a log-out that was written for earlier tokens only is then seen by the next line.
         await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
         spent = await spend(self._database, claims, now)
         if spent is None:
@@ -118,7 +118,7 @@ class Sessions:
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
-            # Perhaps another replay has just ended it, and this answer must not come before its.
+            # Another replay may just have ended it: answer no sooner than that one does.
             await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now).ended())
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         is_repeat = now - spent["revoked_at"] <= self._grace_seconds
@@ -129,10 +129,10 @@ class Sessions:
         raise InvalidGrant("reused", client=claims.sub, session=claims.sid)
 
     async def log_out(self, access_token: str, everywhere: bool) -> None:
-        """End the token's session, or all of its client's; to repeat it changes nothing.
+        """End the token's session, or all of its client's; a repeat changes nothing.
 
-        A token that we signed will do though its time is over, or its session is ended. But to
-        end the others' sessions a token must live. Raises `InvalidToken`.
+        A token of ours may be expired, or its session ended. But to end other sessions, it must
+        count. Raises `InvalidToken`.
         """
         now = self._clocks.wall()
         claims = self._tokens.read(ACCESS, access_token)

@@ -18,7 +18,7 @@ ADD_KEY = insert(client_keys).returning(client_keys.c.id)
 async def add_key(
     database: Database, client_id: str, key: ClientKey, now: int, expires_at: int | None = None
 ) -> None:
-    """One more key of the client. No worker is told: none keeps that a key is unknown."""
+    """One more key of the client. Nothing is marked: no worker remembers that a key is unknown."""
     unset = {"revoked_at": None, "last_used_at": None, "uses": 0}
     row = {"id": key.id, "client_id": client_id, "digest": key.digest, "created_at": now}
     await database.fetch_one(ADD_KEY, row | unset | {"expires_at": expires_at})
@@ -40,7 +40,7 @@ SHORTEN = (
     sa.update(client_keys)
     .where(client_keys.c.client_id == sa.bindparam("sub"), key_is_open)
     .values(
-        # Once more, so that a key which ends by itself is told of too.
+        # Set even if unchanged, so that RETURNING also lists keys that expire earlier.
         expires_at=sa.case(
             (client_keys.c.expires_at < sa.bindparam("until"), client_keys.c.expires_at),
             else_=sa.bindparam("until"),
@@ -53,14 +53,14 @@ SHORTEN = (
 async def rotate_keys(
     database: Database, client_id: str, key: ClientKey, now: int, until: int
 ) -> list[Row]:
-    """Add a key, and let those that are open end at `until`, unless they end earlier.
+    """Add a key, and let those that open end at `until`, unless they end earlier.
 
-    Returns these, as they are then, the oldest first.
+    Returns the latter as they are then, the oldest first.
     """
 
     async def rotate() -> list[Row]:
-        # First, since it makes whoever else changes the registry wait: of two rotations at once,
-        # the second one ends the key of the first.
+        # First, since it makes other changes of the registry wait: of two rotations at once, the
+        # second ends the key of the first.
         await mark_registry_changed(database, now)
         values = {"sub": client_id, "now": now, "until": until}
         old_keys = await database.fetch_all(SHORTEN, values)
@@ -81,7 +81,7 @@ FIND_DIGEST = sa.select(client_keys).where(client_keys.c.digest == sa.bindparam(
 
 
 async def find_digest(database: Database, digest: str) -> Row | None:
-    """The key that has this digest. Whoever asks has the key, and not just its public id."""
+    """The key with this digest, which proves that the caller has the key, not just its id."""
     return await database.fetch_one(FIND_DIGEST, {"digest": digest})
 
 
@@ -94,9 +94,9 @@ REVOKE = (
 
 
 async def revoke_keys(database: Database, key_ids: Iterable[str], now: float) -> set[str]:
-    """Let the keys open nothing, and end every session that they began.
+    """Let the keys open nothing, and end every session that they began: all of them, or none.
 
-    All of them or none. Returns those that were not revoked before.
+    Returns those that were not revoked before.
     """
 
     async def revoke() -> set[str]:

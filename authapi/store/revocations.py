@@ -1,4 +1,4 @@
-"""What ends tokens: the questions about it, one coroutine and one constant statement for each."""
+"""What ends tokens: one coroutine and one constant statement for each question about it."""
 
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ class Ending(NamedTuple):
 
 
 def ending_by_operator(ended_id: str, reason: str, now: float) -> Ending:
-    """For whatever was issued by now, by servers whose settings the operator need not have."""
+    """For all that was issued by now, by servers whose settings may differ from the operator's."""
     return Ending(ended_id, reason, now, MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS)
 
 
@@ -77,7 +77,7 @@ def row(
     access_expires_at: sa.ColumnElement[int],
     expires_at: sa.ColumnElement[int],
 ) -> sa.Select[Any]:
-    """A row to insert where a condition holds; PostgreSQL wants to be told the types."""
+    """A row to insert where a condition holds; PostgreSQL needs the types."""
     return sa.select(
         sa.cast(sa.bindparam("ended_id"), sa.String),
         sa.cast(sa.bindparam("reason"), sa.String),
@@ -94,9 +94,9 @@ def greater(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.Colu
 
 
 def _for_all_issued(name: str, lives: str) -> sa.ColumnElement[int]:
-    """So late, or so late that it holds for the last token that may have been issued."""
-    # Shared, on PostgreSQL: while this is not committed, nobody is allowed to issue later tokens,
-    # who might not see it yet. SQLite has one writer at a time.
+    """The time given, or if later that at which the last token that may have been issued ends."""
+    # With a shared lock on PostgreSQL: until this is committed, `issued_until` cannot be raised by
+    # a worker that would not see this yet. SQLite has one writer at a time.
     issued_until = sa.select(identity.c.issued_until).with_for_update(read=True).scalar_subquery()
     at, seconds = (sa.cast(sa.bindparam(each), sa.BigInteger) for each in (name, lives))
     return greater(issued_until + seconds, at)
@@ -114,7 +114,7 @@ IS_ENDED = sa.select(_access_token_is_ended)
 
 
 async def is_ended(database: Database, claims: Claims) -> bool:
-    """Tell whether the token, its session, its key or its client's era is over."""
+    """Whether the token, its session, its key or its client's era is over."""
     return bool(await database.fetch_val(IS_ENDED, claims._asdict()))
 
 
@@ -131,7 +131,7 @@ async def end_session(database: Database, ending: Ending) -> Ended:
 
 
 REGISTRY_VERSION = "registry"
-"""The one id that ends no token, but what workers have kept of clients and their keys."""
+"""The one id that ends no token, but what workers have cached of clients and their keys."""
 MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
     index_elements=[revoked_jtis.c.jti],
     set_={
@@ -142,8 +142,8 @@ MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
 
 
 async def mark_registry_changed(database: Database, now: float) -> None:
-    """Let every worker read again what it knows of clients and keys. For the transaction of a
-    change, so that who reads this reads the change."""
+    """Let every worker read again what it has cached of clients and keys. For the transaction of a
+    change, so that whatever reads this sees the change."""
     change = Ending(REGISTRY_VERSION, "changed", now, access_seconds=0, session_seconds=0)
     await database.fetch_one(MARK_REGISTRY_CHANGED, change.values())
 
@@ -171,7 +171,7 @@ END_ALL = (
 
 async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ended | None:
     """Begin a new era of the client `asked_by.sub`. Returns what was written; None if the token
-    that asks is dead."""
+    that asks does not count."""
     written = await database.fetch_one(END_ALL, asked_by._asdict() | ending.values())
     return Ended(ending.ended_id, **written) if written else None
 
@@ -182,7 +182,7 @@ END_CLIENT = _end.on_conflict_do_update(
 
 
 async def end_client(database: Database, ending: Ending) -> None:
-    """Begin a new era of a client for an operator, whom no token has to allow it."""
+    """Begin a new era of a client for an operator, who needs no token."""
     await database.fetch_one(END_CLIENT, ending.values())
 
 

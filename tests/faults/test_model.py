@@ -564,9 +564,9 @@ class ForgetsByTheWall(Revocations):
 
 
 class ForgetsItsOwn(Revocations):
-    def _begin_anew(self, reading: Reading, after: int) -> None:
+    def _start_over(self, reading: Reading, after: int) -> None:
         self._own = {}
-        super()._begin_anew(reading, after)
+        super()._start_over(reading, after)
 
 
 class LeaseFromTheAnswer(Revocations):
