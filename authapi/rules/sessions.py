@@ -102,7 +102,8 @@ class Sessions:
         # The leeway allows for clocks that differ; it does not reopen a session that is over.
         if claims.exp <= now:
             raise InvalidGrant("expired")
-        # First: a log-out that was written for earlier tokens only is then seen by the next line.
+        # First: a log-out that did not reckon with tokens of this time is committed by then, and
+        # seen by what follows.
         await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
         spent = await spend(self._database, claims, now)
         if spent is None:

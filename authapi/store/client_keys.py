@@ -9,9 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from authapi.credentials.client_keys import ClientKey
 from authapi.engines.database import Database, Row
 from authapi.store.revocations import end_session, ending_by_operator, mark_registry_changed
-from authapi.store.sessions import key_is_open
 from tables import client_keys
 
+key_is_open = sa.and_(
+    client_keys.c.revoked_at.is_(None),
+    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
+)
 ADD_KEY = insert(client_keys).returning(client_keys.c.id)
 
 

@@ -7,13 +7,10 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 
 from authapi.credentials.claims import Claims, successor_jti
 from authapi.engines.database import Database, Row
+from authapi.store.client_keys import key_is_open
 from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
 from tables import client_keys, clients, identity, revoked_jtis
 
-key_is_open = sa.and_(
-    client_keys.c.revoked_at.is_(None),
-    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
-)
 _session_goes_on = sa.and_(
     clients.c.id == sa.bindparam("sub"),
     client_keys.c.id == sa.bindparam("key_id"),
