@@ -7,8 +7,8 @@ from authapi.credentials.scopes import is_within, read_scopes
 from authapi.engines.database import Row
 from authapi.errors import InvalidClient, InvalidScope
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.revocations import Revocations
+from authapi.throttling.failed_logins import FailedLogins
 
 REFUSAL_SECONDS = 0.001
 """How long every refusal of a key takes, so that its time does not give the reason away."""

@@ -8,12 +8,12 @@ from authapi.engines.database import Database, Row
 from authapi.errors import InvalidGrant, InvalidToken
 from authapi.rules.client_authentication import ClientAuthentication, granted_scope
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import Revocations
 from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
 from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
+from authapi.throttling.client_logins import ClientLogins
 
 
 class TokenPair(TypedDict):

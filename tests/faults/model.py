@@ -23,16 +23,16 @@ from authapi.rules import purging
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.client_logins import ClientLogins
-from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import TIMER_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
-from authapi.rules.shared_count import SharedCount
 from authapi.store import database_identity
 from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from authapi.store.following import LOAD, POLL
+from authapi.throttling.client_logins import ClientLogins
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import SharedCount
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

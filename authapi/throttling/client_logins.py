@@ -7,7 +7,7 @@ from limits import WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from authapi.errors import TooManyLogins
-from authapi.rules.shared_count import SharedCount, seconds_left
+from authapi.throttling.shared_count import SharedCount, seconds_left
 
 STEPS = 100
 """A worker counts in memory, and adds to the shared count a hundredth of the limit at a time."""
