@@ -1,7 +1,5 @@
 """The rules of a session: how it begins, goes on and ends."""
 
-from typing import NotRequired, TypedDict
-
 from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
 from authapi.engines.database import Database, Row
@@ -10,25 +8,11 @@ from authapi.rules.client_authentication import ClientAuthentication, granted_sc
 from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import Revocations
+from authapi.rules.token_pairs import TokenPair, issue_pair
 from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
 from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
 from authapi.throttling.client_logins import ClientLogins
-
-
-class TokenPair(TypedDict):
-    """The answer to a login or a refresh (RFC 6749, 5.1). `*_in` are seconds from now."""
-
-    access_token: str
-    refresh_token: str
-    user_id: str
-    token_type: str
-    expires_in: int
-    refresh_expires_in: int
-    scope: NotRequired[str]
-    """Left out where there is none."""
-    key_expires_at: NotRequired[int]
-    """When the client key that opened the session opens no more, if there is such a time."""
 
 
 class Sessions:
@@ -178,23 +162,8 @@ class Sessions:
         )
 
     def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
-        """Both tokens; neither outlives the session, which ends with the refresh token."""
         self._key_uses.note(refresh.key_id, now)
-        exp = min(now + self._tokens.access_seconds, refresh.exp)
-        access = refresh._replace(jti=new_id(), iat=now, exp=exp)
-        pair: TokenPair = {
-            "access_token": self._tokens.issue(ACCESS, access),
-            "refresh_token": self._tokens.issue(REFRESH, refresh),
-            "user_id": refresh.sub,
-            "token_type": "Bearer",
-            "expires_in": exp - now,
-            "refresh_expires_in": refresh.exp - now,
-        }
-        if refresh.scope:
-            pair["scope"] = refresh.scope
-        if key_expires_at is not None:
-            pair["key_expires_at"] = key_expires_at
-        return pair
+        return issue_pair(self._tokens, refresh, now, key_expires_at)
 
 
 def _record(event: str, claims: Claims) -> None:
