@@ -60,19 +60,19 @@ class Database(databases.Database):
     ) -> list[Row]:
         return await self._ask(query, values)
 
-    async def kept_connection(self) -> object:
-        """A connection that nobody else uses: the same one until it is lost.
+    async def dedicated_connection(self) -> object:
+        """A connection for the caller alone: the same one until it is lost.
 
         Raises `TemporarilyUnavailable`.
         """
         async with self.reached(ANSWER_SECONDS):
-            return await self._backend.kept_connection()
+            return await self._backend.dedicated_connection()
 
-    async def fetch_kept(
+    async def fetch_on(
         self, connection: object, query: ClauseElement, values: dict[str, Any]
     ) -> list[Row]:
         """Ask on that connection only, within `reached`. If this is cancelled, it is lost."""
-        return await self._backend.fetch_kept(connection, Bound(query, values))
+        return await self._backend.fetch_on(connection, Bound(query, values))
 
     async def fetch_one(  # type: ignore[override]
         self, query: ClauseElement | str, values: dict[str, Any] | None = None

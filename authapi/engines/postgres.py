@@ -46,7 +46,7 @@ class PostgresBackend(LibraryBackend):
     def __init__(self, url: DatabaseURL, close_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__(url)
         self._close_seconds = close_seconds
-        self._kept: asyncpg.Connection | None = None
+        self._dedicated: asyncpg.Connection | None = None
         self.turns = asyncio.Semaphore()
         self._compiler = Compiler(self._dialect, _place)
 
@@ -76,22 +76,22 @@ class PostgresBackend(LibraryBackend):
         finally:
             await connection.release()
 
-    async def kept_connection(self) -> asyncpg.Connection:
+    async def dedicated_connection(self) -> asyncpg.Connection:
         """Not of the pool, where each question may use another connection."""
-        if self._kept is None or self._kept.is_closed():
+        if self._dedicated is None or self._dedicated.is_closed():
             options = CONNECTION | {"command_timeout": None}  # the caller has a limit
-            self._kept = await connect_alone(self._database_url, **options)
-        return self._kept
+            self._dedicated = await connect_alone(self._database_url, **options)
+        return self._dedicated
 
-    async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
-        """On the kept connection, which is closed after any fault."""
+    async def fetch_on(self, connection: Any, query: Bound) -> list[Any]:
+        """On the dedicated connection, which is closed after any fault."""
         try:
-            return await self.fetch_on(connection, query)
+            return await self.run(connection, query)
         except BaseException:
             connection.terminate()
             raise
 
-    async def fetch_on(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
+    async def run(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
         statement, arguments = self._compiler.compile(query)
         return list(await connection.fetch(statement.sql, *arguments))
 
@@ -102,8 +102,8 @@ class PostgresBackend(LibraryBackend):
         return self._pool
 
     async def disconnect(self) -> None:
-        if self._kept is not None:
-            self._kept.terminate()
+        if self._dedicated is not None:
+            self._dedicated.terminate()
         pool, self._pool = self.pool, None
         try:
             await asyncio.wait_for(pool.close(), self._close_seconds)
@@ -139,7 +139,7 @@ class PostgresConnection(LibraryConnection):
 
     async def fetch_all(self, query: ClauseElement | Bound) -> list[Any]:
         """asyncpg's own rows: the library's, around each, cost more than the reading."""
-        return await self._backend.fetch_on(self.raw_connection, query)
+        return await self._backend.run(self.raw_connection, query)
 
 
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:

@@ -78,11 +78,11 @@ class SQLiteBackend(DatabaseBackend):
         finally:
             self._readers.put_nowait(reader)
 
-    async def kept_connection(self) -> "SQLiteBackend":
+    async def dedicated_connection(self) -> "SQLiteBackend":
         """One file is opened once, so all connections to it are alike."""
         return self
 
-    async def fetch_kept(self, connection: object, query: Bound) -> list[Any]:
+    async def fetch_on(self, connection: object, query: Bound) -> list[Any]:
         return await self.fetch(query)
 
     def _check_file(self) -> None:

@@ -119,7 +119,7 @@ class Follower:
         """What was committed since the last reading; or, where that may not be complete, all that
         ends access tokens whose `exp` is later than `after`. Raises `TemporarilyUnavailable`.
         """
-        connection = await self._database.kept_connection()
+        connection = await self._database.dedicated_connection()
         if connection is self._connection:
             values: Row = {"reader": self._reader, **self._snapshot._asdict()}
             head, ended = await self._ask(POLL, values, POLL_SECONDS)
@@ -141,7 +141,7 @@ class Follower:
             None,
         )  # after a fault the next one starts over
         async with self._database.reached(seconds):
-            rows = await self._database.fetch_kept(
+            rows = await self._database.fetch_on(
                 connection, statements[self._dialect], dict(values)
             )
             head, ended = _part(rows)

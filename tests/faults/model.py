@@ -292,7 +292,7 @@ class Cluster:
             raise TemporarilyUnavailable from None
 
 
-class Kept:
+class Dedicated:
     """The end of a connection that a worker holds. Behind a proxy, there may be another backend at
     the other end without a word."""
 
@@ -329,7 +329,7 @@ class Link:
         self.is_up = True
         self.is_slow = self.is_late = self.is_proxied = False
         self._cluster = cluster
-        self._kept: Kept | None = None
+        self._dedicated: Dedicated | None = None
         self._passing: asyncio.Future[None] | None = None
         self._answers = {
             database_identity.RAISE_ISSUED_UNTIL: self._raise_issued_until,
@@ -345,13 +345,13 @@ class Link:
             store.FIND_SPENT: self._find_spent,
         }
 
-    async def kept_connection(self) -> object:
+    async def dedicated_connection(self) -> object:
         self._reach()
-        if self._kept is None or self._kept.is_closed():
-            self._kept = Kept(self._cluster, self.is_proxied)
-        return self._kept
+        if self._dedicated is None or self._dedicated.is_closed():
+            self._dedicated = Dedicated(self._cluster, self.is_proxied)
+        return self._dedicated
 
-    async def fetch_kept(self, connection: Kept, query: object, values: Row) -> list[Row]:
+    async def fetch_on(self, connection: Dedicated, query: object, values: Row) -> list[Row]:
         try:
             await self.passing()
             self._reach()

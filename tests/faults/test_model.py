@@ -500,7 +500,7 @@ class CursorOfNoConnection(Follower):
 
     async def read(self, after: int) -> Reading:
         if self._database_id:
-            self._connection = await self._database.kept_connection()
+            self._connection = await self._database.dedicated_connection()
         return await super().read(after)
 
     # The mark alone would tell another connection, too.

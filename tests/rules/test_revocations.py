@@ -247,8 +247,8 @@ def test_a_database_without_an_identity_is_not_judged_by(
 class Standby(Database):
     """Of a primary that has become one under its connections."""
 
-    async def fetch_kept(self, *asked: Any) -> list[Mapping[str, Any]]:
-        rows = await super().fetch_kept(*asked)
+    async def fetch_on(self, *asked: Any) -> list[Mapping[str, Any]]:
+        rows = await super().fetch_on(*asked)
         return [{**dict(row), "is_standby": row["jti"] is None} for row in rows]
 
 
