@@ -1,4 +1,4 @@
-"""The service on one screen: its routes, its middleware, what faults are answered, its lifespan."""
+"""The service on one screen: its routes, its middleware, how errors are answered, its lifespan."""
 
 import sys
 import time
@@ -66,7 +66,7 @@ def create_app(
         exception_handlers=exception_handlers,
         lifespan=lifespan,
     )
-    # A redirect to a path with or without a slash would go to whatever Host the caller named.
+    # Starlette would redirect to a path with or without a slash, at the Host that the caller sent.
     app.router.redirect_slashes = False
     return app
 

@@ -1,7 +1,7 @@
 """From the `Authorization` header to `request.user`: identifies, and never refuses.
 
 The middleware runs on every path, and a client with a stale header must still reach `/login`. So
-the backend only notes why a caller is nobody, and `@authenticated` refuses for that reason.
+the backend only notes why a caller stays anonymous, and `@authenticated` refuses for that reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ class Client(SimpleUser):
 
 
 class Anonymous(UnauthenticatedUser):
-    """Nobody that we know, and the refusal that a protected route answers."""
+    """A caller without a token that counts, and the refusal that a protected route answers."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -59,8 +59,9 @@ class BearerBackend(AuthenticationBackend):
 
 
 def extract_bearer(headers: Headers) -> str | None:
-    """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1), if there is one: a
-    header of another scheme is none. Raises `InvalidRequest` if there are several headers.
+    """The token of the one `Authorization: Bearer` header (RFC 6750, 2.1), if there is one.
+
+    Raises `InvalidRequest` if there are several `Authorization` headers, of any scheme.
     """
     values = values_of(b"authorization", headers)
     if len(values) > 1:
@@ -70,7 +71,7 @@ def extract_bearer(headers: Headers) -> str | None:
 
 
 def authenticated(handler: Handler) -> Handler:
-    """Let in nobody but a `Client`."""
+    """Answer a `Client` only."""
 
     @wraps(handler)
     async def guarded(request: Request[Any]) -> Response:
@@ -82,9 +83,9 @@ def authenticated(handler: Handler) -> Handler:
 
 
 def requires_scope(*scopes: str) -> Callable[[Handler], Handler]:
-    """Let in nobody but a `Client` whose token has all of these scopes.
+    """Answer a `Client` only, and only if its token has all of these scopes.
 
-    Raises `ValueError`, as the module is imported, for what is no scope.
+    Raises `ValueError` for what is no scope, as the module is imported.
     """
     needed = read_scopes(" ".join(scopes))
 

@@ -1,4 +1,4 @@
-"""The endpoints: parse, decide, answer."""
+"""The endpoints: each reads its request, calls a rule and answers."""
 
 from typing import TypedDict
 
@@ -61,14 +61,15 @@ async def logout(request: Request[State]) -> Answer:
 
 
 def _refuse_if_unavailable(request: Request[State]) -> None:
-    """A caller who has waited for the database for the sake of a header does not wait again."""
+    """A request that has waited for the database because of its header does not wait again."""
     refusal = getattr(request.user, "refusal", None)
     if isinstance(refusal, TemporarilyUnavailable):
         raise refusal
 
 
 def _token_to_end(request: Request[State], in_body: str | None) -> str:
-    """RFC 6750, 2: a client sends its token in one way only."""
+    """From the header or the body, and not from both (RFC 6750, 2). Not from `request.user`, since
+    a token that is expired or ended may log out, too."""
     in_header = extract_bearer(request.scope["headers"])
     if in_header is not None and in_body is not None:
         raise InvalidRequest("a token in the header and in the body")
@@ -102,7 +103,7 @@ async def me(request: Request[State]) -> Answer:
 
 
 async def jwks(request: Request[State]) -> Answer:
-    """The public keys, for whoever verifies our tokens elsewhere; a secret is not for others."""
+    """The public keys, for those who verify our tokens elsewhere; 404 where there are none."""
     signing_keys = request.state["signing_keys"]
     if signing_keys is None:
         raise NotFound

@@ -62,8 +62,9 @@ revoked_jtis = Table(
     # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
     # or a client's, which ends every session that began in an era before `revoked_at`.
     # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing, and
-    # past `access_expires_at` no access token. The last two are empty for a spent refresh token,
-    # which no access token is judged by.
+    # past `access_expires_at` no access token. Both that and `commit_order` are empty for a spent
+    # refresh token, which no access token is judged by. `ended_by` is the session that ended all
+    # of its client's.
     "revoked_jtis",
     metadata,
     Column("jti", String(32), primary_key=True),
@@ -72,6 +73,7 @@ revoked_jtis = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("commit_order", BigInteger),
     Column("access_expires_at", BigInteger),
+    Column("ended_by", String(32)),
     Index("ix_revoked_jtis_expires_at", "expires_at"),
 )
 for name in ("commit_order", "access_expires_at"):

@@ -8,12 +8,12 @@ CHALLENGE = 'Bearer realm="auth-api"'
 
 
 class Refusal(Exception):
-    """A request that is not granted. `error` is the code that clients may build on.
+    """A request that is not granted. `error` is the code that clients may rely on.
 
-    `event` is what the audit trail calls it, if it belongs there; `reason` and `details` tell the
-    operator more than the client may know, and are never part of an answer. `fields` names the
-    parts of a payload that are wrong. Nobody is answered before `answer_at`, by
-    `time.perf_counter`, where the time of an answer must not tell why.
+    `event` is its name in the audit trail, if it belongs there; `reason` and `details` are for the
+    operator, and never part of an answer. `fields` names the parts of a payload that are wrong.
+    It is answered no sooner than `answer_at`, by `time.perf_counter`, where the time of an answer
+    would give the reason away.
     """
 
     status: ClassVar[int]
@@ -47,7 +47,7 @@ class InvalidRequest(Refusal):
 
 
 class Unauthorized(Refusal):
-    """Nobody we know. Every 401 carries a challenge (RFC 9110, 15.5.2)."""
+    """Not authenticated. Every 401 carries a challenge (RFC 9110, 15.5.2)."""
 
     status = 401
     headers: Mapping[str, str] = {"WWW-Authenticate": CHALLENGE}
@@ -61,7 +61,7 @@ class MissingToken(Unauthorized):
 
 
 class InvalidToken(Unauthorized):
-    """The token is not ours, is over, or its session was ended (RFC 6750, 3.1)."""
+    """The token is not ours or has expired, or its session was ended (RFC 6750, 3.1)."""
 
     error = "invalid_token"
     event = "token_refused"
@@ -70,7 +70,7 @@ class InvalidToken(Unauthorized):
 
 
 class InvalidClient(Unauthorized):
-    """The client key opens nothing (RFC 6749, 5.2). Which of the reasons holds is not told."""
+    """The client key opens nothing (RFC 6749, 5.2), for whatever reason."""
 
     error = "invalid_client"
     event = "login_refused"
@@ -87,7 +87,7 @@ class InvalidScope(Refusal):
 
 
 class InsufficientScope(Refusal):
-    """The token does not open this route; one with these scopes would (RFC 6750, 3.1)."""
+    """The token lacks some of the scopes that this route needs (RFC 6750, 3.1)."""
 
     status = 403
     error = "insufficient_scope"
@@ -101,7 +101,7 @@ class InsufficientScope(Refusal):
 
 
 class InvalidGrant(Unauthorized):
-    """The refresh token is bad, spent or over, or its session was ended (RFC 6749, 5.2)."""
+    """The refresh token is bad, spent or expired, or its session was ended (RFC 6749, 5.2)."""
 
     error = "invalid_grant"
     event = "refresh_refused"
@@ -183,7 +183,7 @@ class UnsupportedMediaType(Refusal):
 
 
 class ServerError(Refusal):
-    """A fault of ours (RFC 6749, 4.1.2.1)."""
+    """An error of the service (RFC 6749, 4.1.2.1)."""
 
     status = 500
     error = "server_error"

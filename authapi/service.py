@@ -14,15 +14,15 @@ from authapi.engines.sqlite_files import server_lock
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
-from authapi.rules.client_logins import ClientLogins
-from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.issuing import RENEW_SECONDS, Issuing
 from authapi.rules.purging import purge_when_settled
 from authapi.rules.revocations import Revocations
 from authapi.rules.sessions import Sessions
-from authapi.rules.shared_count import SharedCount
 from authapi.server.background import attempt, repeat
 from authapi.telemetry.flood import Refusals
+from authapi.throttling.client_logins import ClientLogins
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import SharedCount
 from settings import Settings, schedule_of
 
 PURGE_SECONDS = 60.0

@@ -5,18 +5,17 @@ from collections.abc import Callable
 from authapi.clocks import Clock, Clocks
 from authapi.engines.database import Database
 from authapi.rules.revocations import Revocations
-from authapi.store import revocations as endings
-from authapi.store.revocations import Ending
+from authapi.store.following import Ended
+from authapi.store.revocations import Ending, end_session
 from tests.conftest import NOW
 
 
 async def end(
     database: Database, sid: str, expires_at: int = int(NOW) + 900, now: float = NOW
-) -> Ending:
+) -> Ended:
     """End a session; what was ended is told, too, for a copy."""
-    ending = Ending(sid, "logged_out", now, expires_at, expires_at)
-    await endings.end_session(database, ending)
-    return ending
+    seconds = expires_at - int(now)
+    return await end_session(database, Ending(sid, "logged_out", now, seconds, seconds))
 
 
 def copy_of(

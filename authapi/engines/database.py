@@ -1,4 +1,4 @@
-"""The `databases.Database` that we serve from: its faults are refusals."""
+"""The `databases.Database` of the service: where it fails, a refusal is raised."""
 
 import asyncio
 import logging
@@ -11,22 +11,19 @@ from sqlalchemy.sql import ClauseElement
 
 from authapi import deadline
 from authapi.deadline import ANSWER_SECONDS
-from authapi.engines import postgres as postgres_backend
-from authapi.engines import sqlite as sqlite_backend
-from authapi.engines import urls
+from authapi.engines import postgres, sqlite, urls
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
 from authapi.telemetry.outage import Outage
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
-"""What a question is answered with, whatever the driver calls its rows: they are read by the names
-of their columns, and `dict(row)` is a copy."""
+"""A row of any driver, read by the names of its columns; `dict(row)` is a copy."""
 
-Unfit = postgres_backend.Unfit
+Unfit = postgres.Unfit
 
 
-FAULTS = (*sqlite_backend.FAULTS, *postgres_backend.FAULTS)
+FAULTS = (*sqlite.FAULTS, *postgres.FAULTS)
 
 logger = logging.getLogger("auth.database")
 
@@ -34,8 +31,8 @@ logger = logging.getLogger("auth.database")
 class Database(databases.Database):
     """The plain `databases` API.
 
-    Raises `TemporarilyUnavailable` where the database cannot be asked. A statement that is a
-    constant of the store takes its values by name, and is compiled the first time only.
+    Raises `TemporarilyUnavailable` where the database cannot be asked. Statements take their values
+    by name, and are compiled once: each must be a constant.
     """
 
     SUPPORTED_BACKENDS = {
@@ -43,7 +40,7 @@ class Database(databases.Database):
         "postgresql": "authapi.engines.postgres:PostgresBackend",
     }
 
-    _backend: sqlite_backend.SQLiteBackend | postgres_backend.PostgresBackend
+    _backend: sqlite.SQLiteBackend | postgres.PostgresBackend
 
     def __init__(self, url: str, pool_size: int | None = None, **options: Any) -> None:
         """`pool_size` is of a PostgreSQL. Raises `BadURL`."""
@@ -66,20 +63,19 @@ class Database(databases.Database):
     ) -> list[Row]:
         return await self._ask(query, values)
 
-    async def kept_connection(self) -> object:
-        """A connection that nobody else uses: the same one until it is lost.
+    async def dedicated_connection(self) -> object:
+        """A connection for the caller alone: the same one until it is lost.
 
-        What hangs on a connection of the database can be told from it. Raises
-        `TemporarilyUnavailable`.
+        Raises `TemporarilyUnavailable`.
         """
         async with self.reached(ANSWER_SECONDS):
-            return await self._backend.kept_connection()
+            return await self._backend.dedicated_connection()
 
-    async def fetch_kept(
+    async def fetch_on(
         self, connection: object, query: ClauseElement, values: dict[str, Any]
     ) -> list[Row]:
-        """Ask on that connection and no other, within `reached`. It is lost if it is broken off."""
-        return await self._backend.fetch_kept(connection, Bound(query, values))
+        """Ask on that connection only, within `reached`. If this is cancelled, it is lost."""
+        return await self._backend.fetch_on(connection, Bound(query, values))
 
     async def fetch_one(  # type: ignore[override]
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
@@ -96,7 +92,7 @@ class Database(databases.Database):
     async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
         """Run `action` in a transaction, whole or not at all.
 
-        It is not broken off with its caller: the library would never give its connection back.
+        To cancel the caller does not cancel it: the library would never release its connection.
         """
 
         async def run() -> T:
@@ -110,8 +106,7 @@ class Database(databases.Database):
     ) -> list[Row]:
         """A statement that is a constant, outside of a transaction."""
         async with self.reached(seconds):
-            # Without the library's records of who has which connection: they cost as much as all
-            # the rest.
+            # Past the library, whose bookkeeping of connections costs as much as all the rest.
             return await self._backend.fetch(Bound(query, values))
 
     async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Row]:
@@ -119,12 +114,12 @@ class Database(databases.Database):
             if not (self._connection_map and self._connection is not None):
                 return await self.ask(query, values or {})
             query, values = _bind(query, values), None  # in a transaction
-        async with self.reached(None):  # the driver has limits of its own
+        async with self.reached(None):  # the driver has its own limits
             return cast(list[Row], await super().fetch_all(query, values))
 
     @asynccontextmanager
     async def reached(self, seconds: float | None) -> AsyncIterator[None]:
-        """The one border where a driver's exception becomes ours. Its text may quote values.
+        """The only place where a driver's exception becomes ours; its text may quote values.
 
         Raises `TemporarilyUnavailable` for one, or if it takes longer.
         """
@@ -138,18 +133,18 @@ class Database(databases.Database):
 
 
 def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
-    """A pair that our backends understand; the library passes it through untouched."""
+    """`databases` hands the query to the backend as it is, so a `Bound` may travel in its place."""
     return cast(ClauseElement, Bound(query, values or {}))
 
 
 def is_of_standby(fault: BaseException) -> bool:
-    return isinstance(fault.__cause__ or fault, postgres_backend.Standby)
+    return isinstance(fault.__cause__ or fault, postgres.Standby)
 
 
 def explain(fault: BaseException) -> str:
-    """A line for the operator. What PostgreSQL adds in further lines may quote a row."""
+    """A line for the operator. Further lines of PostgreSQL's may quote a row."""
     if is_of_standby(fault):
-        return postgres_backend.STANDBY
+        return postgres.STANDBY
     cause = fault.__cause__ or fault
     lines = str(cause).splitlines() or [type(cause).__name__]
     return f"The database cannot be asked: {lines[0]}"

@@ -1,4 +1,4 @@
-"""A PostgreSQL backend for `databases` that waits for nothing without a limit."""
+"""A PostgreSQL backend for `databases` that never waits without a limit."""
 
 import asyncio
 from typing import Any
@@ -14,8 +14,8 @@ from authapi.engines.statements import Bound, Compiler
 from authapi.engines.urls import dsn
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""What asyncpg raises when the database cannot be asked; a time-out is an `OSError`, and a server
-that goes down leaves it in a state that it calls internal."""
+"""What asyncpg raises when the database cannot be asked. A time-out is an `OSError`; a server that
+goes down is an internal error."""
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to run a statement in a transaction, to close."""
 Standby = asyncpg.exceptions.TargetServerAttributeNotMatched
@@ -28,8 +28,8 @@ PROXIED = (
     " does with `ignore_startup_parameters`: DATABASE_URL must name the PostgreSQL itself."
 )
 LOCK_TIMEOUT = "3s"
-"""By then, who asked has given up. A server that waits for a lock does not notice that, and would
-keep a connection for each."""
+"""By then the caller has given up. A server that waits for a lock does not notice, and would keep a
+connection for each."""
 CONNECTION = {
     "timeout": TIMEOUT_SECONDS,
     "command_timeout": TIMEOUT_SECONDS,
@@ -58,7 +58,7 @@ class PostgresBackend(LibraryBackend):
         super().__init__(url)
         self._pool_size = pool_size
         self._close_seconds = close_seconds
-        self._kept: asyncpg.Connection | None = None
+        self._dedicated: asyncpg.Connection | None = None
         self.turns = asyncio.Semaphore(pool_size)
         self._compiler = Compiler(self._dialect, _place)
 
@@ -72,44 +72,44 @@ class PostgresBackend(LibraryBackend):
             reset=_leave,
             **CONNECTION,
         )
-        # The pool itself is not fair: a newcomer may take what one was woken for, who then waits
-        # behind all others. Here whoever came first is served first.
+        # The pool itself is not fair: a newcomer may take the connection that another was woken
+        # for, which then waits behind all others. Here the first to come is served first.
         self.turns = asyncio.Semaphore(self._pool_size)
 
     def connection(self) -> "PostgresConnection":
         return PostgresConnection(self, self._dialect)
 
     async def fetch(self, query: Bound) -> list[Any]:
-        """Outside of a transaction. Who breaks it off gets no answer, and waits for none."""
+        """Outside of a transaction. To cancel it waits for nothing."""
         connection = self.connection()
         await connection.take()
         try:
             return await connection.fetch_all(query)
         except asyncio.CancelledError:
-            # Else the driver asks the server to cancel, and waits until it has.
+            # Otherwise the driver asks the server to cancel, and waits until it has.
             connection.raw_connection.terminate()
             raise
         finally:
             await connection.release()
 
-    async def kept_connection(self) -> asyncpg.Connection:
-        """One that is not of the pool, where each question may meet another connection."""
-        if self._kept is None or self._kept.is_closed():
-            options = CONNECTION | {"command_timeout": None}  # who asks has a limit
+    async def dedicated_connection(self) -> asyncpg.Connection:
+        """Not of the pool, where each question may use another connection."""
+        if self._dedicated is None or self._dedicated.is_closed():
+            options = CONNECTION | {"command_timeout": None}  # the caller has a limit
             connection = await connect_alone(self._database_url, **options)
             await _check_connection(connection)
-            self._kept = connection
-        return self._kept
+            self._dedicated = connection
+        return self._dedicated
 
-    async def fetch_kept(self, connection: Any, query: Bound) -> list[Any]:
-        """On the kept connection, which is lost if anything is amiss."""
+    async def fetch_on(self, connection: Any, query: Bound) -> list[Any]:
+        """On the dedicated connection, which is closed after any fault."""
         try:
-            return await self.fetch_on(connection, query)
+            return await self.run(connection, query)
         except BaseException:
             connection.terminate()
             raise
 
-    async def fetch_on(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
+    async def run(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
         statement, arguments = self._compiler.compile(query)
         return list(await connection.fetch(statement.sql, *arguments))
 
@@ -120,8 +120,8 @@ class PostgresBackend(LibraryBackend):
         return self._pool
 
     async def disconnect(self) -> None:
-        if self._kept is not None:
-            self._kept.terminate()
+        if self._dedicated is not None:
+            self._dedicated.terminate()
         pool, self._pool = self.pool, None
         try:
             await asyncio.wait_for(pool.close(), self._close_seconds)
@@ -135,7 +135,7 @@ class PostgresConnection(LibraryConnection):
         self._backend = backend
 
     async def acquire(self) -> None:
-        """For a transaction, whose caller sets no limit."""
+        """For a transaction, which has no limit from its caller."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.take()
 
@@ -163,7 +163,7 @@ class PostgresConnection(LibraryConnection):
 
     async def fetch_all(self, query: ClauseElement | Bound) -> list[Any]:
         """asyncpg's own rows: the library's, around each, cost more than the reading."""
-        return await self._backend.fetch_on(self.raw_connection, query)
+        return await self._backend.run(self.raw_connection, query)
 
 
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
@@ -174,7 +174,7 @@ def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
 
 
 async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:
-    """One connection without a pool, on which a statement may take its time."""
+    """One connection without a pool, and without a limit on a statement."""
     options = {"timeout": TIMEOUT_SECONDS, "target_session_attrs": "primary"} | options
     return await asyncpg.connect(dsn(url), **options)
 
@@ -191,7 +191,5 @@ async def _check_connection(connection: asyncpg.Connection) -> None:
 
 
 async def _leave(connection: asyncpg.Connection) -> None:
-    """In place of a reset, which is a round trip for each query: we change no settings.
-
-    asyncpg itself rolls back a transaction that is still open.
-    """
+    """In place of a reset, a round trip for each query: we change no settings, and asyncpg rolls
+    back a transaction that is still open."""

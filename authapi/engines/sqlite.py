@@ -1,5 +1,7 @@
-"""A SQLite backend for `databases` that keeps its connections, where the library's own opens a
-connection and a thread for every query."""
+"""A SQLite backend for `databases` that keeps its connections.
+
+The library's own opens a connection and a thread for every query.
+"""
 
 import asyncio
 import os
@@ -25,9 +27,9 @@ READERS = 3
 
 
 class SQLiteBackend(DatabaseBackend):
-    """Asks one file, which is never made here, nor exchanged for another.
+    """Serves one file. It is never created here, and never exchanged for another.
 
-    A statement that waits for another process's write lock is a fault after `busy_seconds`.
+    A statement that waits for another process's write lock fails after `busy_seconds`.
     """
 
     def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
@@ -39,7 +41,7 @@ class SQLiteBackend(DatabaseBackend):
 
     async def connect(self) -> None:
         """Raises `OSError` or `sqlite3.Error` if the file is not there, or is no database."""
-        # mode=rw, since the default makes a new and empty file where there is none.
+        # mode=rw, since the default creates an empty file where there is none.
         uri = f"file:{quote(self._path)}?mode=rw"
         async with AsyncExitStack() as stack:
             self._file = _identity(self._path)
@@ -76,11 +78,11 @@ class SQLiteBackend(DatabaseBackend):
         finally:
             self._readers.put_nowait(reader)
 
-    async def kept_connection(self) -> "SQLiteBackend":
-        """The file is opened once, and no connection to it is told from another."""
+    async def dedicated_connection(self) -> "SQLiteBackend":
+        """One file is opened once, so all connections to it are alike."""
         return self
 
-    async def fetch_kept(self, connection: object, query: Bound) -> list[Any]:
+    async def fetch_on(self, connection: object, query: Bound) -> list[Any]:
         return await self.fetch(query)
 
     def _check_file(self) -> None:
@@ -90,7 +92,7 @@ class SQLiteBackend(DatabaseBackend):
 
 
 class SQLiteConnection(ConnectionBackend):
-    """What one task sees. It holds nothing between queries, so there is nothing to leak."""
+    """What the library gives one task. It holds nothing between queries, so it can leak nothing."""
 
     def __init__(self, backend: SQLiteBackend) -> None:
         self._backend = backend
@@ -109,10 +111,10 @@ class SQLiteConnection(ConnectionBackend):
         return next(iter(await self.fetch_all(query)), None)
 
     async def execute(self, query: ClauseElement) -> None:
-        """Returns nothing: only RETURNING tells what a statement did."""
+        """Returns nothing: only RETURNING shows what a statement did."""
         await self.fetch_all(query)
 
-    async def execute_many(self, queries: list[ClauseElement]) -> None:
+    async def execute_many(self, queries: list[ClauseElement]) -> None:  # as the library demands
         for query in queries:
             await self.execute(query)
 
@@ -125,7 +127,7 @@ class SQLiteConnection(ConnectionBackend):
 
 
 class SQLiteTransaction(TransactionBackend):
-    """Takes the write lock first. For the operator's commands; a request is one statement."""
+    """Takes the write lock first. For commands of the operator: a request is one statement."""
 
     def __init__(self, connection: SQLiteConnection, backend: SQLiteBackend) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""What is done with a whole SQLite file: it is made, locked, copied and checked."""
+"""What is done to a whole SQLite file: to create, lock, copy and check it."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from authapi.engines.sqlite_writer import PRAGMAS
 
 
 class AlreadyServed(Exception):
-    """Another server, which does not know of this one, has the file."""
+    """Another server has the file, and does not reckon with this one."""
 
 
 class DamagedFile(Exception):
@@ -22,10 +22,10 @@ class DamagedFile(Exception):
 
 
 def create_file(path: str) -> None:
-    """Make a database without tables, which only its owner may read; what is there stays."""
+    """Create a database without tables, readable by its owner only; an existing one stays."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(PRAGMAS[0])  # a file of no bytes is what is left of an emptied one
+        connection.execute(PRAGMAS[0])  # an empty file would be taken for one that was emptied
 
 
 @contextmanager

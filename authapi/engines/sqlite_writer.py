@@ -1,8 +1,8 @@
-"""The one SQLite connection that writes: all that waits for it is committed with one fsync.
+"""The one SQLite connection that writes: all waiting statements are committed with one fsync.
 
-The library's transactions are deferred, so that two processes lose each other's writes, and an
-fsync for each statement is what makes a log-out slow. Here one thread takes the write lock first,
-and commits together whatever came in while it was busy.
+The library's transactions are deferred, so two processes lose each other's writes; and an fsync for
+each statement is what makes a log-out slow. Here one thread takes the write lock first, and commits
+together all that came in while it was busy.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Rows = list[sqlite3.Row]
 
 
 class Query(NamedTuple):
-    """What SQLite is asked."""
+    """A statement with its arguments."""
 
     sql: str
     arguments: tuple[Any, ...] = ()
@@ -32,8 +32,8 @@ class Query(NamedTuple):
 
 
 class Writer:
-    """Opens `uri` as an async context. Raises what the `sqlite3` module raises, and what `check`
-    does: it is called in each transaction, before anything is written."""
+    """Opens `uri` as an async context. In each transaction `check` is called before anything is
+    written. Raises what `sqlite3` and `check` raise."""
 
     def __init__(self, uri: str, busy_seconds: float, check: Callable[[], None]) -> None:
         self._uri = uri
@@ -70,13 +70,13 @@ class Writer:
 
     async def _commit_waiting(self) -> None:
         async with self._turn:
-            # Who has given up got no answer, and what it wanted is not written.
+            # A cancelled caller gets no answer, and its statement is not run.
             batch = [each for each in self._waiting if not each[1].cancelled()]
             self._waiting = []
             try:
                 queries = [query for query, _ in batch]
                 outcomes = await self._run(self._commit_together, queries)
-            except RuntimeError:  # the thread was ended
+            except RuntimeError:  # the thread has ended
                 outcomes = [sqlite3.ProgrammingError("closed") for _ in batch]
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             if done.cancelled():
@@ -87,7 +87,7 @@ class Writer:
                 done.set_result(outcome)
 
     async def begin(self) -> None:
-        """Take the write lock, and keep every other write waiting until `end`."""
+        """Take the write lock; every other write waits until `end`."""
         await self._turn.acquire()
         try:
             await self._run(self._begin)
@@ -109,23 +109,23 @@ class Writer:
     def _pass_turn(self) -> None:
         """Roll back what is open, and then release the turn.
 
-        It waits for nothing, so that no cancellation comes between.
+        It awaits nothing, so no cancellation can come between.
         """
         rolled_back = self._thread.submit(self._connection.rollback)
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
     def _begin(self) -> None:
-        self._check()  # of a file that was emptied, SQLite would remember what is not so
+        self._check()  # before BEGIN: SQLite caches pages of a file that was truncated since
         self._connection.execute("BEGIN IMMEDIATE")
-        self._check()  # it may have waited for the lock of another process
+        self._check()  # and after it: BEGIN may have waited for another process
 
     def _commit_together(self, queries: list[Query]) -> list[Rows | Exception]:
-        """One transaction. A query that fails by itself does not fail its neighbours."""
+        """One transaction. A query that fails alone does not fail the others."""
         try:
             self._begin()
             outcomes = [_attempt(self._connection, query) for query in queries]
             self._connection.execute("COMMIT")
-        except Exception as fault:  # whatever it is, each caller must be told
+        except Exception as fault:  # every caller gets it, whatever it is
             self._connection.rollback()
             return [fault for _ in queries]
         return outcomes
@@ -153,8 +153,8 @@ def _execute(connection: sqlite3.Connection, query: Query) -> Rows:
 def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | Exception:
     try:
         return _execute(connection, query)
-    except Exception as fault:  # a value that cannot be bound is not a `sqlite3.Error`
-        # A full disk or an I/O error ends the whole transaction, the neighbours' queries with it.
+    except Exception as fault:  # not `sqlite3.Error` alone: a value may not be bindable
+        # A full disk or an I/O error ends the whole transaction, with all of its queries.
         if not connection.in_transaction:
             raise
         return fault

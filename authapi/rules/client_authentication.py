@@ -7,15 +7,15 @@ from authapi.credentials.scopes import is_within, read_scopes
 from authapi.engines.database import Row
 from authapi.errors import InvalidClient, InvalidScope
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.revocations import Revocations
+from authapi.throttling.failed_logins import FailedLogins
 
 REFUSAL_SECONDS = 0.001
-"""A wrong key is refused after so long, however soon it is known why: the time must not tell."""
+"""How long every refusal of a key takes, so that its time does not give the reason away."""
 
 
 class ClientAuthentication:
-    """Of what `store.sessions.find_login` finds, every method returns what opens."""
+    """Judges client keys, and limits how many wrong ones are tried."""
 
     def __init__(
         self, client_cache: ClientCache, revocations: Revocations, failed_logins: FailedLogins
@@ -25,10 +25,10 @@ class ClientAuthentication:
         self._failed_logins = failed_logins
 
     async def authenticate(self, client_key: str, address: str, now: float) -> Row:
-        """Judge a key for a caller at this network address.
+        """What `store.sessions.find_login` finds of the key, sent from a network address.
 
         Raises `InvalidClient`, the same for an unknown, expired, revoked or disabled key; and
-        `TooManyFailures` at once, whatever the key.
+        `TooManyFailures` before the key is looked at.
         """
         began = time.perf_counter()
         await self._failed_logins.admit(address)
@@ -40,7 +40,7 @@ class ClientAuthentication:
             raise
 
     async def judge(self, client_key: str, now: float) -> Row:
-        """The same, by the key alone. Raises `InvalidClient`."""
+        """As `authenticate`, without the limits and the padding."""
         digest = digest_of(client_key)
         login = self._client_cache.get(digest)
         if login is None:
@@ -48,12 +48,12 @@ class ClientAuthentication:
                 raise InvalidClient("malformed key")
             login = await self._client_cache.find_login(digest)
         if self._revocations.era_of(login["id"]) > login["era"]:
-            # All of the client's sessions were ended since this was read, and it may have lost
-            # scopes with them. A token has the era of what it grants, so that it dies with that.
+            # All of the client's sessions were ended since this was read, and scopes may have been
+            # taken from it. A token must have the era in which its scopes were granted.
             self._client_cache.drop(digest)
             login = await self._client_cache.find_login(digest)
         if reason := _refusal_reason(login, now):
-            # If it stayed, a faster answer would tell a key that once opened from an unknown one.
+            # From the cache, a key that once opened would be refused faster than an unknown one.
             self._client_cache.drop(digest)
             client = login["id"] if login["is_known"] else ""
             raise InvalidClient(reason, client=client, key_id=id_of(client_key))

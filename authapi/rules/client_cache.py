@@ -1,6 +1,6 @@
-"""What was read of clients and their keys, kept for as long as nothing there can have changed.
+"""What was read of clients and their keys, for as long as nothing there can have changed.
 
-Logins and `/me` ask the same questions again and again. An answer is kept under the lease of the
+Logins and `/me` ask the same questions again and again. An answer is cached under the lease of the
 revocations: while their copy is fresh, the only changes of the registry that it can lack are
 younger than `max_age_seconds`; and a change that it brings drops every answer from before.
 """
@@ -27,18 +27,18 @@ class ClientCache:
 
     async def find_login(self, digest: str) -> Row:
         """As `store.sessions.find_login`."""
-        if (kept := self.get(digest)) is not None:
-            return kept
-        return await self._keep(digest, sessions.find_login(self._database, digest))
+        if (cached := self.get(digest)) is not None:
+            return cached
+        return await self._cache(digest, sessions.find_login(self._database, digest))
 
     async def find_client(self, client_id: str) -> Row | None:
         """As `store.clients.find_client`."""
-        if (kept := self.get(client_id)) is not None:
-            return kept
-        return await self._keep(client_id, clients.find_client(self._database, client_id))
+        if (cached := self.get(client_id)) is not None:
+            return cached
+        return await self._cache(client_id, clients.find_client(self._database, client_id))
 
     def get(self, name: str) -> Row | None:
-        """The answer that is kept under this digest or id."""
+        """The answer that is cached under this digest or id."""
         version = self._revocations.registry_version
         if version != self._version or len(self._answers) >= MAX_CACHED:
             self._answers.clear()
@@ -50,8 +50,8 @@ class ClientCache:
     def drop(self, name: str) -> None:
         self._answers.pop(name, None)
 
-    async def _keep(self, name: str, asked: Awaitable[Found]) -> Found:
-        """The answer, kept unless something has changed since it was asked for."""
+    async def _cache(self, name: str, asked: Awaitable[Found]) -> Found:
+        """The answer, cached unless something has changed since it was asked for."""
         now, version = self._revocations.clocks.steady(), self._revocations.registry_version
         found = await asked
         if found is not None and self._revocations.registry_version == version:

@@ -1,9 +1,9 @@
-"""When client keys were used, gathered in memory and written once a minute, not at each login."""
+"""When client keys were used: gathered in memory and written once a minute, not at each login."""
 
 import asyncio
 
 from authapi.engines.database import Database
-from authapi.store import client_keys as key_registry
+from authapi.store.client_keys import add_uses
 
 WRITE_SECONDS = 60.0
 AT_ONCE = 4
@@ -13,8 +13,8 @@ AT_ONCE = 4
 class ClientKeyUses:
     """What this worker has not written yet: for each key how often it was used, and when last.
 
-    A key is used by a login, and by a refresh of a session that it began. A worker that is killed
-    loses a minute of this at the most.
+    A key is used by a login, and by each refresh of a session that it began. A worker that is
+    killed loses a minute of this at most.
     """
 
     def __init__(self, database: Database) -> None:
@@ -27,9 +27,9 @@ class ClientKeyUses:
         self._gathered[key_id] = uses + 1, max(used_at, now)
 
     async def write(self) -> None:
-        """Write what was gathered; what could not be written is kept for the next time.
+        """Write what was gathered; what could not be written stays for the next time.
 
-        It is not broken off with its caller: what is under way would be counted a second time.
+        To cancel the caller does not cancel this: what is under way would be counted twice.
         """
         await asyncio.shield(asyncio.create_task(self._write()))
 
@@ -46,7 +46,7 @@ class ClientKeyUses:
     async def _write_one(self, key_id: str) -> None:
         uses, used_at = self._gathered.pop(key_id)
         try:
-            await key_registry.add_uses(self._database, key_id, uses, used_at)
+            await add_uses(self._database, key_id, uses, used_at)
         except BaseException:
             since, last = self._gathered.get(key_id, (0, used_at))
             self._gathered[key_id] = uses + since, max(used_at, last)

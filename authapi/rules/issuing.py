@@ -1,9 +1,9 @@
-"""How late the tokens are that may be about: none is issued later than the database knows.
+"""Until when tokens may have been issued: none is issued later than the database knows.
 
-What ends tokens is remembered for as long as they live, which hangs on when they were issued, and
-that on the clock of whoever issued them: it may have been wrong, and right since. So before a token
-is issued at a later time than ever, the database is told (`issued_until`), a minute ahead; and
-until when a row ends something is counted from there, not from the clock of who ends it.
+What ends tokens is remembered for as long as they live, and that depends on the clock of the worker
+that issued them, which may have been wrong then and right since. So before a worker issues a token
+at a later time than any before, it raises `issued_until` in the database, a minute ahead; and how
+long a row is kept is counted from there, not from the clock of the worker that writes it.
 """
 
 from authapi.engines.database import Database
@@ -22,7 +22,7 @@ class Issuing:
         self._until = 0
 
     async def allow(self, database_id: str, iat: int) -> None:
-        """Return once the database knows that tokens of this time are about.
+        """Return once the database knows that tokens are issued at this time.
 
         Raises `TemporarilyUnavailable`.
         """

@@ -1,4 +1,4 @@
-"""Deletes the rows whose time is over, in small batches, so that nobody waits for it."""
+"""Deletes the rows that end nothing any more, in small batches, so that nobody waits for it."""
 
 import asyncio
 import math
@@ -10,11 +10,11 @@ from authapi.store import database_identity
 
 BATCH = 500
 PAUSE_SECONDS = 0.02
-"""Between two batches, so that those who log out and refresh have the database for themselves."""
+"""Between two batches, so that log-outs and refreshes can use the database."""
 
 
 async def purge_when_settled(database: Database, clocks: Clocks, leeway_seconds: float) -> None:
-    """Purge, unless the clock was set of late or not watched for long: it may be set once more."""
+    """Purge, unless the clock was set lately, or has not been watched for long enough."""
     if clocks.are_settled:
         await purge(database, clocks.earliest(), leeway_seconds)
 
@@ -26,10 +26,10 @@ async def purge(
     batch: int = BATCH,
     pause_seconds: float = PAUSE_SECONDS,
 ) -> int:
-    """Delete every row that can end nothing any more; tell how many there were.
+    """Delete every row that can end nothing any more, and return how many there were.
 
-    A token counts until its `exp` and the leeway are over on the slowest clock. If `now` was wrong,
-    nothing comes back to life: what the rows may have ended counts no more.
+    A token counts until its `exp` and the leeway have passed on the slowest clock. If `now` is
+    wrong, nothing comes back to life: every token that a deleted row may have ended is refused.
     """
     before = math.ceil(now - leeway_seconds - MARGIN_SECONDS)
     total = deleted = await database_identity.purge(database, before, batch, MARGIN_SECONDS)

@@ -1,12 +1,12 @@
 """Each worker's own copy of what is revoked, so that a request need not ask the database.
 
-A request is judged from the copy while that is fresh: while the reading that last asked the
-database began at most `max_age_seconds` ago. Else the database is asked. And a log-out is answered
-only `max_age_seconds` after it was committed. So a request that begins after that answer is judged
-by what was read after the commit, on any worker of any node, without a lock or a broker.
+A request is judged by the copy while that is fresh: its last reading of the database began at most
+`max_age_seconds` ago. Otherwise the database is asked. And a log-out is answered `max_age_seconds`
+after its commit. So a request that begins after that answer is judged by what was read after the
+commit, on any worker of any node, without a lock or a broker.
 
-The copy forgets what is over, and no clock can make that wrong: it knows the latest `exp` of a
-token that it may have forgotten something about, and no token counts up to there.
+The copy forgets what is over, and no clock can make that unsafe: it knows the latest `exp` of any
+token that a forgotten entry may have ended, and refuses every token up to there.
 """
 
 import asyncio
@@ -19,20 +19,19 @@ from typing import NamedTuple
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
-from authapi.store import revocations as endings
+from authapi.store import revocations
 from authapi.store.following import Ended, Follower, Reading
-from authapi.store.revocations import Ending
 
 MARGIN_SECONDS = 60
-"""By how much the clocks of two nodes may differ before one forgets what it still needs."""
+"""How far the clocks of two nodes may be apart before one forgets what it still needs."""
 TIMER_SECONDS = 0.005
-"""By how much a timer may be early."""
+"""How early a timer may fire."""
 
 logger = logging.getLogger("auth.revocations")
 
 
 class Entry(NamedTuple):
-    """Of the copy. `learnt_at` is of the steady clock."""
+    """Of the copy. `learnt_at` is when it came there, by the steady clock."""
 
     revoked_at: float
     access_expires_at: int
@@ -40,11 +39,11 @@ class Entry(NamedTuple):
 
 
 class Revocations:
-    """The ids that end access tokens. Spent refresh tokens are not among them, since no access
-    token is judged by them.
+    """The ids that end access tokens. No access token is judged by the spent refresh tokens, so
+    they are not among them.
 
-    `is_shared` tells that other workers may exist, whose copies a log-out has to wait for. `serve`
-    is told which database it is, at first and whenever it is another one.
+    If it `is_shared`, other workers may have copies, which a log-out has to wait for. `serve` is
+    called with the id of the database, at first and whenever it is another one.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Revocations:
         self.clocks = clocks
         self._serve = serve
         self.registry_version = 0
-        """How many changes of the registry were seen; to have loaded anew is one."""
+        """How many changes of clients and keys were seen; a whole reading counts as one."""
         self._database_id = ""
         self._entries: dict[str, Entry] = {}
         self._own: dict[str, Entry] = {}
@@ -77,18 +76,18 @@ class Revocations:
         return len(self._entries)
 
     def are_fresh(self) -> bool:
-        """Whether whatever was committed `max_age_seconds` ago is in the copy."""
+        """Whether all that was committed `max_age_seconds` ago is in the copy."""
         return self.clocks.steady() - self._read_at < self._max_age_seconds
 
     def era_of(self, client_id: str) -> float:
-        """The latest that the copy has; 0 if that ended no token which may still count."""
+        """When all of the client's sessions were last ended; 0 if no token can tell any more."""
         entry = self._entries.get(client_id)
         return entry.revoked_at if entry else 0
 
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
         if not self.are_fresh():
-            return await endings.is_ended(self._database, claims)
+            return await revocations.is_ended(self._database, claims)
         entries = self._entries
         return (
             claims.sid in entries
@@ -98,9 +97,8 @@ class Revocations:
             or (claims.sub in entries and entries[claims.sub].revoked_at > claims.era)
         )
 
-    async def enforce(self, ending: Ending) -> None:
+    async def enforce(self, ended: Ended) -> None:
         """For a row that is committed: return when it is in force on every worker."""
-        ended = Ended(ending.ended_id, ending.revoked_at, ending.access_expires_at)
         self._own[ended.jti] = self._remember(ended)
         if self._is_shared:
             await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
@@ -108,11 +106,11 @@ class Revocations:
     async def read(self) -> None:
         """Read what was committed since the last time, and forget what is over.
 
-        Where that cannot be told, at first, on another connection or after the clock was set, all
-        that can still matter is read. Raises `TemporarilyUnavailable`.
+        The first time, on another connection and after the clock was set, that is not known, and
+        all that can still matter is read. Raises `TemporarilyUnavailable`.
         """
         if step := self.clocks.step():
-            self._follower.begin_anew()
+            self._follower.start_over()
             logger.warning("clock_stepped", extra={"details": {"seconds": round(step)}})
         began = self.clocks.steady()
         self._own = {}
@@ -120,22 +118,22 @@ class Revocations:
         try:
             self._take(await self._follower.read(after), after)
         except BaseException:
-            self._follower.begin_anew()  # or what was read and not taken would be missed for good
+            self._follower.start_over()  # else what was read and not taken would be lost
             raise
         self._read_at = began
         self._forget()
 
     def _take(self, reading: Reading, after: int) -> None:
         if reading.is_whole:
-            self._begin_anew(reading, after)
+            self._start_over(reading, after)
         for ended in reading.ended:
-            if ended.jti == endings.REGISTRY_VERSION:
+            if ended.jti == revocations.REGISTRY_VERSION:
                 self.registry_version += 1
             else:
                 self._remember(ended)
         self._over = max(self._over, reading.access_purged_until)
 
-    def _begin_anew(self, reading: Reading, after: int) -> None:
+    def _start_over(self, reading: Reading, after: int) -> None:
         # What this worker wrote since the reading began may not be in it.
         self._entries = dict(self._own)
         self._over = after + MARGIN_SECONDS
@@ -148,7 +146,7 @@ class Revocations:
         self._compare_clocks(reading)
 
     def _compare_clocks(self, reading: Reading) -> None:
-        """Tell if our clock is behind the newest row, or not the database's."""
+        """Log it if our clock is behind the newest row, or far from the database's."""
         now = self.clocks.wall()
         behind = max((ended.revoked_at for ended in reading.ended), default=now) - now
         apart = 0 if reading.clock is None else now - reading.clock
@@ -157,8 +155,8 @@ class Revocations:
             logger.warning("clock_disagrees", extra={"details": details})
 
     def _remember(self, ended: Ended) -> Entry:
-        # The later of the two, since a reading may bring an era that is over already; and at the
-        # end, since `_forget` looks at the beginning.
+        # Keep the later times: a reading may bring an older row. Re-insert at the end: `_forget`
+        # stops at the first fresh entry.
         former = self._entries.pop(ended.jti, ended)
         entry = Entry(
             max(ended.revoked_at, former.revoked_at),
@@ -169,11 +167,11 @@ class Revocations:
         return entry
 
     def _over_by_now(self) -> int:
-        """Past this `access_expires_at` by any clock, a row ends nothing that may still count."""
+        """By any clock, a row with an `access_expires_at` up to here ends nothing that counts."""
         return math.floor(self.clocks.earliest() - self._leeway_seconds - MARGIN_SECONDS)
 
     def _forget(self) -> None:
-        """What was learnt as long ago as a token lives, and is over by the wall clock, too."""
+        """Drop what came as long ago as a token lives, if it is over by the wall clock, too."""
         now = self.clocks.steady()
         over = self._over_by_now()
         oldest_first = self._entries.items()

@@ -1,35 +1,18 @@
 """The rules of a session: how it begins, goes on and ends."""
 
-from typing import NotRequired, TypedDict
-
 from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidGrant, InvalidToken
 from authapi.rules.client_authentication import ClientAuthentication, granted_scope
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.client_logins import ClientLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import Revocations
-from authapi.store import revocations as endings
-from authapi.store import sessions as store
-from authapi.store.revocations import Ending
+from authapi.rules.token_pairs import TokenPair, issue_pair
+from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
+from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
-
-
-class TokenPair(TypedDict):
-    """The answer to a login or a refresh (RFC 6749, 5.1). `*_in` are seconds from now."""
-
-    access_token: str
-    refresh_token: str
-    user_id: str
-    token_type: str
-    expires_in: int
-    refresh_expires_in: int
-    scope: NotRequired[str]
-    """Left out where there is none."""
-    key_expires_at: NotRequired[int]
-    """When the client key that opened the session opens no more, if there is such a time."""
+from authapi.throttling.client_logins import ClientLogins
 
 
 class Sessions:
@@ -57,7 +40,7 @@ class Sessions:
         self._clocks = revocations.clocks
 
     async def check(self, access_token: str) -> Claims:
-        """What a token says that opens something now. Raises `InvalidToken`."""
+        """Of a token that is ours, within its time and not ended. Raises `InvalidToken`."""
         claims = self._tokens.verify(ACCESS, access_token)
         if await self._revocations.is_ended(claims):
             raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
@@ -89,10 +72,10 @@ class Sessions:
         return self._pair(claims, iat, login["expires_at"])
 
     async def refresh(self, refresh_token: str) -> TokenPair:
-        """Spend a refresh token for its successor and a new access token.
+        """Exchange a refresh token for its successor and a new access token.
 
-        A repeat within the grace, the successor unspent, is answered like the first time: a lost
-        reply or a double submit harms nobody. Any other use of a spent token is theft, and ends
+        A repeat within the grace, while the successor is unspent, gets the same successor: a lost
+        answer or a double submit harms nobody. Any other use of a spent token is theft, and ends
         the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
         """
         now = self._clocks.wall()
@@ -100,27 +83,28 @@ class Sessions:
             claims = self._tokens.verify(REFRESH, refresh_token)
         except InvalidToken as refusal:
             raise InvalidGrant(str(refusal)) from None
-        # The leeway is for the differences of clocks; a session that is over is not reopened.
+        # The leeway allows for clocks that differ; it does not reopen a session that is over.
         if claims.exp <= now:
             raise InvalidGrant("expired")
-        # First, so that a log-out which is not of this time yet is seen by what follows.
+        # First: a log-out that did not reckon with tokens of this time is committed by then, and
+        # seen by what follows.
         await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
-        spent = await store.spend(self._database, claims, now)
+        spent = await spend(self._database, claims, now)
         if spent is None:
             spent = await self._spent_before(claims, now)
         _record("refreshed", claims)
-        # Not before its predecessor, whose node may have a clock that is ahead: it would seem to
-        # live longer than a session does.
+        # Not before its predecessor, whose node may have a clock that is ahead: `exp - iat` would
+        # exceed a session, and `verify` would refuse the token.
         successor = claims.successor(iat=max(claims.iat, int(spent["revoked_at"])))
         return self._pair(successor, int(now), spent["key_expires_at"])
 
     async def _spent_before(self, claims: Claims, now: float) -> Row:
-        spent = await store.find_spent(self._database, claims, now)
+        spent = await find_spent(self._database, claims, now)
         if spent is None:
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         if not spent["session_goes_on"]:
-            # Perhaps another replay has just ended it, and this answer must not come before its.
-            await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now))
+            # Another replay may just have ended it: answer no sooner than that one does.
+            await self._revocations.enforce(self._ending(claims.sid, "ended", claims, now).ended())
             raise InvalidGrant("ended session", client=claims.sub, session=claims.sid)
         is_repeat = now - spent["revoked_at"] <= self._grace_seconds
         if is_repeat and not spent["successor_is_spent"]:
@@ -130,10 +114,10 @@ class Sessions:
         raise InvalidGrant("reused", client=claims.sub, session=claims.sid)
 
     async def log_out(self, access_token: str, everywhere: bool) -> None:
-        """End the token's session, or all of its client's; to repeat it changes nothing.
+        """End the token's session, or all of its client's; a repeat changes nothing.
 
-        A token that we signed will do though its time is over, or its session is ended. But to
-        end the others' sessions a token must live. Raises `InvalidToken`.
+        A token of ours may be expired, or its session ended. But to end other sessions, it must
+        count. Raises `InvalidToken`.
         """
         now = self._clocks.wall()
         claims = self._tokens.read(ACCESS, access_token)
@@ -146,65 +130,40 @@ class Sessions:
             await self._end_all(claims, now)
             _record("logged_out_everywhere", claims)
         except InvalidToken:
-            # A repeat is told by the era that it began itself. One that another session began
-            # spares the sessions since, which are none of a dead token's business.
-            last = await endings.find_era(self._database, claims.sub)
-            if last is None or last["reason"] != _everywhere(claims):
+            # A repeat of the log-out that ended this very session. If another one has ended them
+            # all since, the token is simply dead, and the sessions since then go on.
+            last = await find_era(self._database, claims.sub)
+            if last is None or last["ended_by"] != claims.sid:
                 raise
-            ending = self._ending(claims.sub, last["reason"], claims, last["revoked_at"])
-            await self._revocations.enforce(ending)
+            ending = self._ending(claims.sub, "everywhere", claims, last["revoked_at"])
+            await self._revocations.enforce(ending.ended())
 
     async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
         ending = self._ending(claims.sid, reason, claims, now, shown_exp)
-        await self._revocations.enforce(await endings.end_session(self._database, ending))
+        await self._revocations.enforce(await end_session(self._database, ending))
 
     async def _end_all(self, claims: Claims, now: float) -> None:
-        ending = self._ending(claims.sub, _everywhere(claims), claims, now, claims.exp)
-        written = await endings.end_all_sessions(self._database, claims, ending)
-        if written is None:
+        ending = self._ending(claims.sub, "everywhere", claims, now, claims.exp)
+        ended = await end_all_sessions(self._database, claims, ending._replace(ended_by=claims.sid))
+        if ended is None:
             raise InvalidToken("ended session")
-        await self._revocations.enforce(written)
+        await self._revocations.enforce(ended)
 
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
     ) -> Ending:
-        """`shown_exp` is of the access token that asks for it, if one does: it may have been issued
-        for longer than tokens are now."""
-        last_issued_at = max(now, claims.iat)
-        access_seconds, session_seconds = self._tokens.access_seconds, self._tokens.refresh_seconds
         return Ending(
             ended_id,
             reason,
-            last_issued_at,
-            access_expires_at=max(int(last_issued_at) + access_seconds, shown_exp),
-            expires_at=int(last_issued_at) + session_seconds,
-            access_seconds=access_seconds,
-            session_seconds=session_seconds,
+            max(now, claims.iat),
+            self._tokens.access_seconds,
+            self._tokens.refresh_seconds,
+            shown_exp,
         )
 
     def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
-        """Both tokens; neither outlives the session, which ends with the refresh token."""
         self._key_uses.note(refresh.key_id, now)
-        exp = min(now + self._tokens.access_seconds, refresh.exp)
-        access = refresh._replace(jti=new_id(), iat=now, exp=exp)
-        pair: TokenPair = {
-            "access_token": self._tokens.issue(ACCESS, access),
-            "refresh_token": self._tokens.issue(REFRESH, refresh),
-            "user_id": refresh.sub,
-            "token_type": "Bearer",
-            "expires_in": exp - now,
-            "refresh_expires_in": refresh.exp - now,
-        }
-        if refresh.scope:
-            pair["scope"] = refresh.scope
-        if key_expires_at is not None:
-            pair["key_expires_at"] = key_expires_at
-        return pair
-
-
-def _everywhere(claims: Claims) -> str:
-    """The reason of an era, with the session that asked for it."""
-    return f"everywhere {claims.sid}"
+        return issue_pair(self._tokens, refresh, now, key_expires_at)
 
 
 def _record(event: str, claims: Claims) -> None:

@@ -1,4 +1,4 @@
-"""Repeats what the service does beside its requests; no fault ends it."""
+"""Repeats what the service does beside its requests; no exception ends it."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a newcomer gets who has no `SECRET_KEY` yet: a secret of their own, and a demo client."""
+"""Development mode, without a `SECRET_KEY`: a secret is made, and a demo client registered."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
-from authapi.store import clients as registry
+from authapi.store.clients import create_client, list_clients
 from settings import SECRET_BYTES, Settings, SettingsError
 
 SECRET_FILE = Path(".secret_key")
@@ -18,7 +18,7 @@ DEMO_NAME = "demo"
 
 
 def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
-    """Settings that can sign: in development with the secret in `path`, made the first time."""
+    """In development, the settings with the secret in `path`, which is made the first time."""
     if not settings.is_development:
         return settings
     try:
@@ -33,7 +33,7 @@ def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
 
 
 def _make_secret(path: Path) -> None:
-    """The file appears with its secret in it, and the first of two processes makes it."""
+    """The file appears with the secret in it; of two processes, the first one makes it."""
     with NamedTemporaryFile("w", dir=path.parent) as file:  # which only its owner may read
         file.write(secrets.token_hex(SECRET_BYTES))
         file.flush()
@@ -42,12 +42,12 @@ def _make_secret(path: Path) -> None:
 
 
 async def register_demo_client(database: Database) -> str | None:
-    """On the very first start, the key of a new client; None where there are clients already."""
-    if await registry.list_clients(database):
+    """The key of a new client; None where there are clients already."""
+    if await list_clients(database):
         return None
     key = new_client_key()
     now = int(time.time())
-    is_first = await registry.create_client(database, new_client_id(), DEMO_NAME, key, now)
+    is_first = await create_client(database, new_client_id(), DEMO_NAME, key, now)
     return key.text if is_first else None
 
 

@@ -34,10 +34,10 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
     """
     if method == b"CONNECT":
         raise InvalidRequest
-    kept = [
+    lines = [
         b"%b: %b" % (name, value)
         for name, value in headers
         if name not in (b"upgrade", b"http2-settings")
         and not (name == b"connection" and b"upgrade" in value.lower())
     ]
-    return b"\r\n".join([b"%b %b HTTP/%b" % (method, url, version.encode()), *kept, b"", b""])
+    return b"\r\n".join([b"%b %b HTTP/%b" % (method, url, version.encode()), *lines, b"", b""])

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from authapi.credentials import signing_key_file as key_file
+from authapi.credentials.signing_key_file import KeyFileError, read_live
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
@@ -33,21 +33,21 @@ STOP_SECONDS = 6
 
 
 def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
-    """Serve until a signal. Exits with 2 if something is amiss, and says in a line what."""
+    """Serve until a signal. If it cannot start, says why in a line and exits with 2."""
     try:
         settings = load_settings()
         development.with_secret(settings)
         if settings.signing_keys_file:
-            key_file.read_live(settings.signing_keys_file, time.time())
+            read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
         warn_of_slips()
         config = configure_server(settings, limits, stop_seconds)
-        # First, since a port in use must not cost a newcomer the key that is shown once.
+        # First: if the port is in use, the demo key that is shown once must not be lost.
         listener = listen(settings.host, settings.port)
         asyncio.run(prepare(settings, port_of(listener)))
     except (
         SettingsError,
-        key_file.KeyFileError,
+        KeyFileError,
         schema.SchemaError,
         AlreadyServed,
         CannotListen,
@@ -71,8 +71,8 @@ async def prepare(settings: Settings, port: int) -> None:
     database = Database(settings.database_url)
     lock: AbstractContextManager[None] = nullcontext()
     if database.is_sqlite:
-        # Each worker takes it for good. Here, nothing is changed under another server, and a
-        # conflict is one clear line.
+        # Each worker takes it for its life. Here it guards the schema against another server, and
+        # makes a conflict one clear line.
         lock = server_lock(database.url.database, alone=settings.workers == 1)
     with lock:
         await schema.prepare(database, create=settings.is_development)
@@ -88,7 +88,7 @@ def serve(config: uvicorn.Config, listener: socket) -> None:
     if config.workers == 1:
         try:
             uvicorn.Server(config).run([listener])
-        except KeyboardInterrupt:  # raised once more when it has stopped
+        except KeyboardInterrupt:  # uvicorn raises it again after it has stopped
             sys.exit(128 + signal.SIGINT)
     else:
         supervise(Multiprocess(config, [listener]))
@@ -96,7 +96,7 @@ def serve(config: uvicorn.Config, listener: socket) -> None:
 
 def supervise(supervisor: Multiprocess) -> None:
     supervisor.run()
-    # It stops when a worker cannot start, too, and as if it had been asked to.
+    # It also stops when a worker cannot start, and then returns as after a signal.
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
 

@@ -1,1 +1,1 @@
-"""Every question of the service to its database: SQL is written here."""
+"""Every question to the database: SQL is written here only."""

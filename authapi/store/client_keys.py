@@ -9,9 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from authapi.credentials.client_keys import ClientKey
 from authapi.engines.database import Database, Row
 from authapi.store.revocations import end_session, ending_by_operator, mark_registry_changed
-from authapi.store.sessions import key_is_open
 from tables import client_keys
 
+key_is_open = sa.and_(
+    client_keys.c.revoked_at.is_(None),
+    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
+)
 # The columns are named, so that one that is added later takes its default here.
 ADD_KEY = (
     insert(client_keys)
@@ -29,7 +32,7 @@ ADD_KEY = (
 async def add_key(
     database: Database, client_id: str, key: ClientKey, now: int, expires_at: int | None = None
 ) -> None:
-    """One more key of the client. No worker is told: none keeps that a key is unknown."""
+    """One more key of the client. Nothing is marked: no worker remembers that a key is unknown."""
     row = {"key_id": key.id, "sub": client_id, "key_digest": key.digest}
     await database.fetch_one(ADD_KEY, row | {"now": now, "until": expires_at})
 
@@ -50,7 +53,7 @@ SHORTEN = (
     sa.update(client_keys)
     .where(client_keys.c.client_id == sa.bindparam("sub"), key_is_open)
     .values(
-        # Once more, so that a key which ends by itself is told of too.
+        # Set even if unchanged, so that RETURNING also lists keys that expire earlier.
         expires_at=sa.case(
             (client_keys.c.expires_at < sa.bindparam("until"), client_keys.c.expires_at),
             else_=sa.bindparam("until"),
@@ -63,14 +66,14 @@ SHORTEN = (
 async def rotate_keys(
     database: Database, client_id: str, key: ClientKey, now: int, until: int
 ) -> list[Row]:
-    """Add a key, and let those that are open end at `until`, unless they end earlier.
+    """Add a key, and let those that open end at `until`, unless they end earlier.
 
-    Returns these, as they are then, the oldest first.
+    Returns the latter as they are then, the oldest first.
     """
 
     async def rotate() -> list[Row]:
-        # First, since it makes whoever else changes the registry wait: of two rotations at once,
-        # the second one ends the key of the first.
+        # First, since it makes other changes of the registry wait: of two rotations at once, the
+        # second ends the key of the first.
         await mark_registry_changed(database, now)
         values = {"sub": client_id, "now": now, "until": until}
         old_keys = await database.fetch_all(SHORTEN, values)
@@ -91,7 +94,7 @@ FIND_DIGEST = sa.select(client_keys).where(client_keys.c.digest == sa.bindparam(
 
 
 async def find_digest(database: Database, digest: str) -> Row | None:
-    """The key that has this digest. Whoever asks has the key, and not just its public id."""
+    """The key with this digest, which proves that the caller has the key, not just its id."""
     return await database.fetch_one(FIND_DIGEST, {"digest": digest})
 
 
@@ -104,9 +107,9 @@ REVOKE = (
 
 
 async def revoke_keys(database: Database, key_ids: Iterable[str], now: float) -> set[str]:
-    """Let the keys open nothing, and end every session that they began.
+    """Let the keys open nothing, and end every session that they began: all of them, or none.
 
-    All of them or none. Returns those that were not revoked before.
+    Returns those that were not revoked before.
     """
 
     async def revoke() -> set[str]:

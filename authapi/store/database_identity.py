@@ -44,16 +44,16 @@ REMEMBER_PURGE = (
 
 
 async def purge(database: Database, before: int, batch: int, margin_seconds: int) -> int:
-    """Delete at most `batch` rows whose `expires_at` is earlier than `before`; tell how many.
+    """Delete at most `batch` rows whose `expires_at` is before `before`, and return how many.
 
-    From then on no token counts that they may have ended, whatever a clock shows: none whose `exp`
-    is at most `margin_seconds` later than what a row says of it.
+    From then on every token is refused that they may have ended, whatever a clock shows: each whose
+    `exp` is up to `margin_seconds` later than the row says.
     """
 
     nothing = {"access_purged_until_now": 0, "refresh_purged_until_now": 0}
 
     async def delete() -> int:
-        # First, so that whoever ends something waits for this here, and not for one of its rows
+        # First, so that a transaction that ends something waits here, and not for one of the rows
         # while it holds the identity.
         await database.fetch_all(REMEMBER_PURGE, nothing)
         rows = await database.fetch_all(PURGE, {"before": before, "batch": batch})
@@ -100,5 +100,5 @@ RAISE_ISSUED_UNTIL = (
 
 
 async def raise_issued_until(database: Database, database_id: str, until: int) -> None:
-    """From now on tokens of this database may be issued until then; nothing if it is another."""
+    """From now on tokens may be issued until then; does nothing if this is another database."""
     await database.fetch_all(RAISE_ISSUED_UNTIL, {"expected_id": database_id, "until": until})

@@ -1,9 +1,9 @@
 """Reads what ends access tokens: at first all that can matter, then what has become visible since.
 
-What has become visible is told by snapshots, not by numbers: on PostgreSQL, what the last reading
-could not see is at or past the end of its snapshot, or in its list of open transactions. That
-holds for one life of a server, whose numbers are given out again after a crash or a failover. So
-a snapshot belongs to the connection on which it was taken, and is worth nothing on another one.
+Snapshots say what has become visible, numbers do not: on PostgreSQL, what the last reading could
+not see is at or past the end of its snapshot, or in its list of open transactions. That is true
+until the server crashes or fails over, and gives numbers out again. So a snapshot belongs to the
+connection on which it was taken, and is worth nothing on another one.
 """
 
 import secrets
@@ -16,7 +16,7 @@ from authapi.engines.commit_order import AFTER_THE_LAST
 from authapi.engines.database import Database, Row, Unfit
 
 LOAD_SECONDS = 60.0
-"""A million rows take 5 seconds. Meanwhile requests ask the database themselves."""
+"""A million rows take 5 seconds. Until then each request asks the database."""
 POLL_SECONDS = 2.0
 
 _HEAD = {
@@ -41,7 +41,7 @@ FROM revoked_jtis
 WHERE
 """
 # One statement each, so that the row of the head and all others are of one snapshot. `reader` marks
-# the connection, which a proxy could exchange without a word.
+# the connection, which a proxy could exchange unnoticed.
 LOAD = {
     "sqlite": sa.text(
         _HEAD["sqlite"].format(reader=":reader")
@@ -101,7 +101,7 @@ class Snapshot(NamedTuple):
 
 
 class Follower:
-    """Remembers where its last reading ended, for as long as that means anything."""
+    """Remembers where its last reading ended, while that is of use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -111,15 +111,15 @@ class Follower:
         self._database_id = ""
         self._snapshot = Snapshot(0, [])
 
-    def begin_anew(self) -> None:
+    def start_over(self) -> None:
         """Let the next reading be whole."""
         self._connection = None
 
     async def read(self, after: int) -> Reading:
-        """Read on; or, where that is not sure to be complete, all that ends access tokens whose
-        `exp` is later than `after`. Raises `TemporarilyUnavailable`.
+        """What was committed since the last reading; or, where that may not be complete, all that
+        ends access tokens whose `exp` is later than `after`. Raises `TemporarilyUnavailable`.
         """
-        connection = await self._database.kept_connection()
+        connection = await self._database.dedicated_connection()
         if connection is self._connection:
             values: Row = {"reader": self._reader, **self._snapshot._asdict()}
             head, ended = await self._ask(POLL, values, POLL_SECONDS)
@@ -136,9 +136,12 @@ class Follower:
         self, statements: Mapping[str, sa.TextClause], values: Row, seconds: float
     ) -> tuple[Row, list[Ended]]:
         """The row of the head, and what is ended."""
-        connection, self._connection = self._connection, None  # a fault lets the next begin anew
+        connection, self._connection = (
+            self._connection,
+            None,
+        )  # after a fault the next one starts over
         async with self._database.reached(seconds):
-            rows = await self._database.fetch_kept(
+            rows = await self._database.fetch_on(
                 connection, statements[self._dialect], dict(values)
             )
             head, ended = _part(rows)

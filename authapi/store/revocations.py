@@ -1,4 +1,4 @@
-"""What ends tokens: the questions about it, one coroutine and one constant statement for each."""
+"""What ends tokens: one coroutine and one constant statement for each question about it."""
 
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS, Claims
 from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database, Row
+from authapi.store.following import Ended
 from tables import identity, revoked_jtis
 
 ERA_STEP = 0.001
@@ -15,34 +16,38 @@ ERA_STEP = 0.001
 
 
 class Ending(NamedTuple):
-    """What ends access tokens: a row of `revoked_jtis`, whose `jti` is `ended_id`.
+    """Asks for a row of `revoked_jtis` that ends every token with an id: of a session, a key or a
+    client.
 
-    `access_expires_at` is the latest `exp` of an access token that it ends, and `expires_at` of
-    any token: as who ends it knows. As the row is written, both become so late that they hold for
-    all that was issued until the identity's `issued_until`, `access_seconds` and `session_seconds`
-    being how long it lives.
+    `access_seconds` and `session_seconds` are how long tokens live. The row is kept for as long as
+    those that were issued by `revoked_at`, or until the identity's `issued_until` if that is later.
+    `shown_exp` is of the access token that asks for it, if one does: it may have been issued for
+    longer than tokens are now. `ended_by` is the session that ends all of its client's.
     """
 
     ended_id: str
     reason: str
     revoked_at: float
-    access_expires_at: int
-    expires_at: int
-    access_seconds: int = 0
-    session_seconds: int = 0
+    access_seconds: int
+    session_seconds: int
+    shown_exp: int = 0
+    ended_by: str | None = None
+
+    def ended(self) -> Ended:
+        """What is ended, without regard to `issued_until`."""
+        by_now = int(self.revoked_at) + self.access_seconds
+        return Ended(self.ended_id, self.revoked_at, max(by_now, self.shown_exp))
+
+    def values(self) -> dict[str, Any]:
+        """For the statements here."""
+        access_expires_at = self.ended().access_expires_at
+        expires_at = int(self.revoked_at) + self.session_seconds
+        return self._asdict() | {"access_expires_at": access_expires_at, "expires_at": expires_at}
 
 
 def ending_by_operator(ended_id: str, reason: str, now: float) -> Ending:
-    """For whatever was issued by now, by servers whose settings the operator need not have."""
-    return Ending(
-        ended_id,
-        reason,
-        now,
-        access_expires_at=int(now) + MAX_ACCESS_SECONDS,
-        expires_at=int(now) + MAX_SESSION_SECONDS,
-        access_seconds=MAX_ACCESS_SECONDS,
-        session_seconds=MAX_SESSION_SECONDS,
-    )
+    """For all that was issued by now, by servers whose settings may differ from the operator's."""
+    return Ending(ended_id, reason, now, MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS)
 
 
 def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[bool]:
@@ -63,7 +68,7 @@ def is_ended_by(*ids: str, purged_until: sa.Column[int]) -> sa.ColumnElement[boo
 
 
 ROW_COLUMNS = [
-    "jti", "reason", "revoked_at", "access_expires_at", "expires_at", "commit_order"
+    "jti", "reason", "ended_by", "revoked_at", "access_expires_at", "expires_at", "commit_order"
 ]  # fmt: skip
 
 
@@ -72,10 +77,11 @@ def row(
     access_expires_at: sa.ColumnElement[int],
     expires_at: sa.ColumnElement[int],
 ) -> sa.Select[Any]:
-    """A row to insert where a condition holds; PostgreSQL wants to be told the types."""
+    """A row to insert where a condition holds; PostgreSQL needs the types."""
     return sa.select(
         sa.cast(sa.bindparam("ended_id"), sa.String),
         sa.cast(sa.bindparam("reason"), sa.String),
+        sa.cast(sa.bindparam("ended_by"), sa.String),
         sa.cast(sa.bindparam("revoked_at"), sa.Double),
         access_expires_at,
         expires_at,
@@ -88,9 +94,9 @@ def greater(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.Colu
 
 
 def _for_all_issued(name: str, lives: str) -> sa.ColumnElement[int]:
-    """So late, or so late that it holds for the last token that may have been issued."""
-    # Shared, on PostgreSQL: while this is not committed, nobody is allowed to issue later tokens,
-    # who might not see it yet. SQLite has one writer at a time.
+    """The time given, or if later that at which the last token that may have been issued ends."""
+    # With a shared lock on PostgreSQL: until this is committed, `issued_until` cannot be raised by
+    # a worker that would not see this yet. SQLite has one writer at a time.
     issued_until = sa.select(identity.c.issued_until).with_for_update(read=True).scalar_subquery()
     at, seconds = (sa.cast(sa.bindparam(each), sa.BigInteger) for each in (name, lives))
     return greater(issued_until + seconds, at)
@@ -108,7 +114,7 @@ IS_ENDED = sa.select(_access_token_is_ended)
 
 
 async def is_ended(database: Database, claims: Claims) -> bool:
-    """Tell whether the token, its session, its key or its client's era is over."""
+    """Whether the token, its session, its key or its client's era is over."""
     return bool(await database.fetch_val(IS_ENDED, claims._asdict()))
 
 
@@ -118,14 +124,14 @@ END = _end.on_conflict_do_nothing().returning(
 )
 
 
-async def end_session(database: Database, ending: Ending) -> Ending:
+async def end_session(database: Database, ending: Ending) -> Ended:
     """End every token with this `sid`, once. Returns what was written."""
-    written = await database.fetch_one(END, ending._asdict())
-    return ending._replace(**dict(written)) if written else ending
+    written = await database.fetch_one(END, ending.values())
+    return Ended(ending.ended_id, **written) if written else ending.ended()
 
 
 REGISTRY_VERSION = "registry"
-"""The one id that ends no token, but what workers have kept of clients and their keys."""
+"""The one id that ends no token, but what workers have cached of clients and their keys."""
 MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
     index_elements=[revoked_jtis.c.jti],
     set_={
@@ -136,17 +142,16 @@ MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
 
 
 async def mark_registry_changed(database: Database, now: float) -> None:
-    """Let every worker read anew what it knows of clients and keys. For the transaction of a
-    change, so that who reads this reads the change."""
-    change = Ending(
-        REGISTRY_VERSION, "changed", now, access_expires_at=int(now), expires_at=int(now)
-    )
-    await database.fetch_one(MARK_REGISTRY_CHANGED, change._asdict())
+    """Let every worker read again what it has cached of clients and keys. For the transaction of a
+    change, so that whatever reads this sees the change."""
+    change = Ending(REGISTRY_VERSION, "changed", now, access_seconds=0, session_seconds=0)
+    await database.fetch_one(MARK_REGISTRY_CHANGED, change.values())
 
 
 _excluded = insert(revoked_jtis).excluded
 _later_era = {
     "reason": _excluded.reason,
+    "ended_by": _excluded.ended_by,
     "access_expires_at": greater(_excluded.access_expires_at, revoked_jtis.c.access_expires_at),
     "expires_at": greater(_excluded.expires_at, revoked_jtis.c.expires_at),
     "commit_order": _excluded.commit_order,
@@ -164,11 +169,11 @@ END_ALL = (
 )
 
 
-async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ending | None:
+async def end_all_sessions(database: Database, asked_by: Claims, ending: Ending) -> Ended | None:
     """Begin a new era of the client `asked_by.sub`. Returns what was written; None if the token
-    that asks is dead."""
-    written = await database.fetch_one(END_ALL, asked_by._asdict() | ending._asdict())
-    return ending._replace(**dict(written)) if written else None
+    that asks does not count."""
+    written = await database.fetch_one(END_ALL, asked_by._asdict() | ending.values())
+    return Ended(ending.ended_id, **written) if written else None
 
 
 END_CLIENT = _end.on_conflict_do_update(
@@ -177,15 +182,15 @@ END_CLIENT = _end.on_conflict_do_update(
 
 
 async def end_client(database: Database, ending: Ending) -> None:
-    """Begin a new era of a client for an operator, whom no token has to allow it."""
-    await database.fetch_one(END_CLIENT, ending._asdict())
+    """Begin a new era of a client for an operator, who needs no token."""
+    await database.fetch_one(END_CLIENT, ending.values())
 
 
-FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.reason).where(
+FIND_ERA = sa.select(revoked_jtis.c.revoked_at, revoked_jtis.c.ended_by).where(
     revoked_jtis.c.jti == sa.bindparam("sub")
 )
 
 
 async def find_era(database: Database, client_id: str) -> Row | None:
-    """When all of the client's sessions were last ended (`revoked_at`), and the `reason`."""
+    """When all of the client's sessions were last ended (`revoked_at`), and by which of them."""
     return await database.fetch_one(FIND_ERA, {"sub": client_id})

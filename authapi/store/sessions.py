@@ -1,4 +1,4 @@
-"""The questions of a session to the database: one coroutine and one constant statement for each."""
+"""What a session asks the database: one coroutine and one constant statement for each question."""
 
 from typing import cast
 
@@ -7,13 +7,10 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 
 from authapi.credentials.claims import Claims, successor_jti
 from authapi.engines.database import Database, Row
+from authapi.store.client_keys import key_is_open
 from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
 from tables import client_keys, clients, identity, revoked_jtis
 
-key_is_open = sa.and_(
-    client_keys.c.revoked_at.is_(None),
-    sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
-)
 _session_goes_on = sa.and_(
     clients.c.id == sa.bindparam("sub"),
     client_keys.c.id == sa.bindparam("key_id"),
@@ -46,8 +43,8 @@ FIND_LOGIN = sa.select(
 async def find_login(database: Database, digest: str) -> Row:
     """The key, its client and the client's era, if the key `is_known`.
 
-    Whether it opens is for the caller to judge, and an unknown one is looked up in every table,
-    too, and has as many texts: else the time of the answer would tell why a key does not open.
+    The caller judges whether it opens. An unknown one is looked up in every table too, and has as
+    many texts: otherwise the time of the answer would tell why a key does not open.
     """
     row = await database.fetch_one(FIND_LOGIN, {"digest": digest})
     return cast(Row, row)  # a row without conditions is always there
@@ -64,8 +61,8 @@ SPEND = (
 
 
 async def spend(database: Database, claims: Claims, now: float) -> Row | None:
-    """Spend a refresh token. Of all who try, on any node, one gets a row."""
-    values = {"ended_id": claims.jti, "reason": "spent", "revoked_at": now}
+    """Spend a refresh token. Of all attempts, on any node, one gets a row."""
+    values = {"ended_id": claims.jti, "reason": "spent", "ended_by": None, "revoked_at": now}
     values |= {"expires_at": claims.exp, "now": now}
     return await database.fetch_one(SPEND, claims._asdict() | values)
 
@@ -82,7 +79,7 @@ FIND_SPENT = sa.select(
 
 
 async def find_spent(database: Database, claims: Claims, now: float) -> Row | None:
-    """What became of a spent refresh token: when, whether its successor is spent too, and
-    whether the session still may go on."""
+    """When a refresh token was spent, whether its successor is spent too, and whether the session
+    may still go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)

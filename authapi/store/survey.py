@@ -5,9 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from authapi.engines.database import Database, Row
+from authapi.store.client_keys import key_is_open
 from authapi.store.database_identity import newest_number
 from authapi.store.revocations import REGISTRY_VERSION
-from authapi.store.sessions import key_is_open
 from tables import client_keys, clients, identity, revoked_jtis
 
 PING = sa.select(clients.c.id).limit(1)

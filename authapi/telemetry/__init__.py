@@ -1,1 +1,1 @@
-"""What the service tells of itself."""
+"""What the service reports: audit events and log lines."""

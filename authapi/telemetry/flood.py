@@ -1,4 +1,4 @@
-"""How the audit trail tells of refusals, of which anybody can make as many as they like."""
+"""Records refusals, of which anybody can cause any number: beyond a rate they are counted."""
 
 import math
 import time
@@ -15,11 +15,11 @@ Kind = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Flood:
-    """Tells refusals one by one, up to `LINES_A_SECOND`, and the rest of the second together.
+    """Writes up to `LINES_A_SECOND` refusals one by one, and counts the rest of the second.
 
-    To be refused costs nothing, so it must not fill a disk. None is left out: those that are alike
-    make one line with their `count`, which has no id of a request. Where more than `MAX_ALIKE`
-    kinds come in a second, lines do not tell addresses; past twice as many, nothing but the reason.
+    Being refused costs nothing, so it must not fill a disk. None is left out: those that are alike
+    share a line with their `count` and without the id of a request. Past `MAX_ALIKE` kinds in a
+    second, a line has no address; past twice as many, only the reason.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -55,7 +55,7 @@ class Flood:
 
 
 class Refusals:
-    """Those that name a client are apart, so that no stranger can hide whose token was misused."""
+    """Counts those that name a client apart, so that no flood hides whose token was misused."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._of_nobody = Flood(clock)

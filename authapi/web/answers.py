@@ -44,9 +44,9 @@ class Answer(Response):
 
 
 def refuse(request: Request[Any], refusal: Refusal) -> Answer:
-    """The answer to who is refused. It goes into the audit trail if it belongs there."""
+    """The answer to a refused request, which is recorded if it is a security event."""
     if refusal.event:
-        refusals: Refusals = request.scope["state"]["refusals"]
+        refusals: Refusals = request.state["refusals"]
         refusals.record(refusal.event, str(refusal), **refusal.details)
     return Answer(refusal.body(), refusal.status, refusal.headers)
 
@@ -72,20 +72,20 @@ class Endpoint(Route):
 
 
 async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
-    """Of any handler, when it is due: what is recorded of it has taken its time by then.
+    """Of any handler, and not before `answer_at`: by then it is recorded, too.
 
-    Yields instead of sleeping, since timers count in milliseconds: the rounding would leak what
-    is padded.
+    Yields instead of sleeping: uvloop rounds timers to milliseconds, and the rounding would leak
+    the elapsed part.
     """
     answer = refuse(request, refusal)
     while time.perf_counter() < refusal.answer_at:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # nothing happens that could be waited for
+        await asyncio.sleep(0)  # there is no event to wait for
     return answer
 
 
 async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Response:
-    """A refusal of Starlette's, or of a handler that is not ours, under its own status. It keeps
-    its headers: a 405 says what it would `Allow`."""
+    """What Starlette or a handler raises, under its own status and with its headers: a 405 says
+    what it would `Allow`."""
     status, headers = exception.status_code, dict(exception.headers or {})
     if status in (204, 304):
         return Response(status_code=status, headers=headers)  # which have no body (RFC 9110, 6.4.1)
@@ -99,7 +99,7 @@ async def answer_http_exception(request: Request[Any], exception: HTTPException)
 
 
 async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
-    """Starlette raises the fault again after this, and uvicorn logs it."""
+    """Starlette raises the exception again after this, and uvicorn logs it."""
     return refuse(request, ServerError())
 
 

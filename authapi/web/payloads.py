@@ -39,7 +39,7 @@ async def _read_body(request: Request[Any]) -> bytes:
     body, is_whole = b"", False
     while not is_whole:
         message = await request.receive()
-        if message["type"] == "http.disconnect":  # nobody reads the answer, but it is no fault
+        if message["type"] == "http.disconnect":  # nobody reads the answer
             raise InvalidRequest("a body that breaks off")
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
@@ -64,8 +64,8 @@ async def _parse(request: Request[Any], body: bytes) -> object:
 
 def _parse_json(body: bytes) -> object:
     try:
-        # The standard library's parser takes NaN, UTF-16 and lone surrogates; orjson takes a name
-        # twice, which two readers of one message may read in two ways.
+        # The standard library's parser accepts NaN, UTF-16 and lone surrogates; orjson accepts a
+        # repeated name, which two readers of one message may understand differently.
         orjson.loads(body)
         return _decoder.raw_decode(body.decode().lstrip())[0]
     except (ValueError, RecursionError):
@@ -83,10 +83,10 @@ _decoder = json.JSONDecoder(object_pairs_hook=_without_repeats)
 
 async def _parse_multipart(content_type: str, body: bytes) -> dict[str, Any]:
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
-    # The parser takes a form that breaks off for a whole one, with fewer fields.
+    # The parser takes a truncated form for a whole one with fewer fields.
     if not f"\r\n{body.decode('latin-1').rstrip()}".endswith(f"\r\n--{boundary}--"):
         raise InvalidRequest("a form that breaks off")
-    # Without a charset of the caller's: there are codecs that garble, and some that always fail.
+    # Without the caller's charset: some codecs garble, and some always fail.
     headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
     limits = {"max_files": 0, "max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
     return await _parse_form(MultiPartParser(headers, _once(body), **limits).parse)

@@ -19,7 +19,7 @@ _requests = itertools.count(1)  # cheaper than randomness, and as unique
 
 
 def values_of(name: bytes, headers: Headers) -> list[bytes]:
-    """What stands in each header of this name: there may be several, and none is preferred."""
+    """The value of each header of this name: there may be several, and none is preferred."""
     values = []
     for each, value in headers:
         if each == name:
@@ -33,7 +33,7 @@ def sender_of(scope: Scope) -> str:
 
 
 class OriginMiddleware:
-    """Notes where a request comes from: its id, and the network address of its sender.
+    """Notes the id of each request and the network address of its sender, for the audit trail.
 
     The id is the caller's `X-Request-ID` if that is 1 to 64 letters, digits, dots, dashes and
     underscores, else a new one.

@@ -72,7 +72,7 @@ def disable(client: Registered) -> str:
     return f"""
         UPDATE clients SET disabled_at = {int(NOW)} WHERE id = '{client.id}';
         INSERT INTO revoked_jtis
-        VALUES ('{client.id}', 'disabled', {NOW + 1}, {int(NOW) + 604_800}, NULL, NULL);
+        VALUES ('{client.id}', 'disabled', {NOW + 1}, {int(NOW) + 604_800}, NULL, NULL, NULL);
     """
 
 
@@ -179,7 +179,7 @@ def test_a_key_that_is_ended_by_its_id_ends_its_tokens_at_once(
     api: TestClient, registered: Registered, login: Login, ask: Ask
 ) -> None:
     pair = login()
-    row = f"'{registered.key_id}', 'revoked', {NOW}, {int(NOW) + 604_800}, NULL, NULL"
+    row = f"'{registered.key_id}', 'revoked', {NOW}, {int(NOW) + 604_800}, NULL, NULL, NULL"
     ask(f"INSERT INTO revoked_jtis VALUES ({row});")
     assert_opens_nothing(api, pair)
 

@@ -68,7 +68,7 @@ def test_writers_go_on_and_the_copy_is_of_one_moment(
         with closing(sqlite3.connect(database_file, timeout=10, isolation_level=None)) as writer:
             while not stop.wait(0.002):  # SQLite passes its lock to whoever asks first
                 pair = [f"{len(written)}-{one}" for one in "ab"]
-                row = "(?, 'x', 1, 1, 1, NULL)"
+                row = "(?, 'x', 1, 1, 1, NULL, NULL)"
                 writer.execute(f"INSERT INTO revoked_jtis VALUES {row}, {row}", pair)
                 written.append(pair)
 
@@ -93,7 +93,7 @@ def test_of_a_damaged_file_no_copy_is_kept(
 ) -> None:
     with closing(sqlite3.connect(database_file)) as database:
         rows = [(f"row {number} " * 9, number) for number in range(3000)]
-        database.executemany("INSERT INTO revoked_jtis VALUES (?, 'x', 1, ?, 1, NULL)", rows)
+        database.executemany("INSERT INTO revoked_jtis VALUES (?, 'x', 1, ?, 1, NULL, NULL)", rows)
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(database_file.read_bytes())

@@ -369,7 +369,7 @@ def test_rows_that_nobody_purges_are_counted(settings: Settings) -> None:
     for jti, expires_at in (("a", day_ago - 1), ("b", day_ago + 1)):
         act(
             settings,
-            f"INSERT INTO revoked_jtis VALUES ('{jti}', 'spent', 1, {expires_at}, NULL, NULL)",
+            f"INSERT INTO revoked_jtis VALUES ('{jti}', 'x', 1, {expires_at}, NULL, NULL, NULL)",
         )
     seen = look(settings)["expired_rows"]
     assert seen.status == "warning"
@@ -389,7 +389,10 @@ def test_ended_sessions_are_counted_by_day(settings: Settings) -> None:
             await revocations.mark_registry_changed(database, clock.now)
 
     asyncio.run(act_on())
-    act(settings, f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL, NULL)")
+    act(
+        settings,
+        f"INSERT INTO revoked_jtis VALUES ('spent', 'spent', {NOW}, {2**40}, NULL, NULL, NULL)",
+    )
     assert look(settings)["ended_sessions"].detail == (
         "Ended on 2027-01-15: 2, 2027-01-14: 1, 2027-01-13: 0, 2027-01-12: 0, 2027-01-11: 0,"
         " 2027-01-10: 0, 2027-01-09: 1."
@@ -409,7 +412,7 @@ def rows(settings: Settings) -> list[Any]:
 
 def test_the_doctor_changes_nothing(settings: Settings, run_doctor: Callable[..., Result]) -> None:
     add_client(settings, "billing")
-    act(settings, "INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 1, NULL, NULL)")
+    act(settings, "INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 1, NULL, NULL, NULL)")
     before = rows(settings)
     run_doctor(settings.database_url)
     assert rows(settings) == before
@@ -445,7 +448,7 @@ def test_a_clock_behind_what_was_ended_last_is_a_fault(settings: Settings) -> No
 
 
 def test_numbers_of_the_future_are_told(settings: Settings) -> None:
-    act(settings, f"INSERT INTO revoked_jtis VALUES ('a', 'x', 1, {2**40}, {2**50}, {2**40})")
+    act(settings, f"INSERT INTO revoked_jtis VALUES ('a', 'x', 1, {2**40}, {2**50}, {2**40}, NULL)")
     seen = look(settings)["numbers"]
     if settings.database_url.startswith("sqlite"):
         assert seen.status == "ok"

@@ -170,9 +170,9 @@ def test_purge_deletes_what_is_over(
     manage: Manage, settings: Settings, database_file: Path
 ) -> None:
     with opened(database_file) as database:
-        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2, NULL, NULL)")
+        database.execute("INSERT INTO revoked_jtis VALUES ('a', 'spent', 1, 2, NULL, NULL, NULL)")
         database.execute(
-            "INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999, NULL, NULL)"
+            "INSERT INTO revoked_jtis VALUES ('b', 'spent', 1, 99999999999, NULL, NULL, NULL)"
         )
     assert manage("purge").stdout == "Deleted 1 rows.\n"
     assert manage("purge").stdout == "Deleted 0 rows.\n"

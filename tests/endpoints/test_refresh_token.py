@@ -148,7 +148,7 @@ def test_the_row_of_a_spent_token_lives_as_long_as_the_token(
     claims = forge.claims_of(pair["refresh_token"])
     with opened(database_file) as database:
         rows = database.execute("SELECT * FROM revoked_jtis").fetchall()
-    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"], None, None)]
+    assert rows == [(claims["jti"], "spent", NOW + 1000.5, claims["exp"], None, None, None)]
 
 
 CLOSED = {

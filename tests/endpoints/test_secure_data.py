@@ -83,5 +83,5 @@ def test_a_row_with_an_id_of_the_token_ends_it(
     token = login()["access_token"]
     with opened(database_file) as database:
         row = (forge.claims_of(token)[claim], "by hand", NOW, int(NOW) + 900)
-        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL)", row)
+        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL, NULL)", row)
     assert_refused(api.get("/secure-data", headers=bearer(token)), 401, "invalid_token", token)

@@ -82,7 +82,7 @@ def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres) 
 
     async def act() -> None:
         async with Database(url.replace("postgres@", f"{role}@")) as database:
-            await database.kept_connection()
+            await database.dedicated_connection()
             for _ in range(5):
                 await asyncio.gather(*(survey.ping(database) for _ in range(40)))
 

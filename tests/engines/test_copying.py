@@ -201,7 +201,7 @@ def test_a_target_with_rows_is_refused_and_kept(
 ) -> None:
     insert = {
         "clients": "INSERT INTO clients (id, name, created_at) VALUES ('x', 'x', 1)",
-        "revoked_jtis": "INSERT INTO revoked_jtis VALUES ('x', 'x', 1, 1, NULL, NULL)",
+        "revoked_jtis": "INSERT INTO revoked_jtis VALUES ('x', 'x', 1, 1, NULL, NULL, NULL)",
     }[table]
     asyncio.run(schema.upgrade(Database(target_url)))
     ask(target_url, insert)
@@ -222,7 +222,7 @@ SPOILS = {
     "another number": "UPDATE client_keys SET expires_at = 1 WHERE client_id = new.id",
     "an order lost": "UPDATE revoked_jtis SET commit_order = NULL WHERE jti = new.jti",
     "a row lost": "DELETE FROM revoked_jtis WHERE jti = new.jti",
-    "a row more": "INSERT INTO revoked_jtis VALUES ('more', 'x', 1, 1, NULL, NULL)"
+    "a row more": "INSERT INTO revoked_jtis VALUES ('more', 'x', 1, 1, NULL, NULL, NULL)"
     " ON CONFLICT DO NOTHING",
 }
 

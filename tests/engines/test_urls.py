@@ -75,7 +75,7 @@ async def revision(url: str) -> str:
     """Asked through each of the three ways to the database."""
     await schema.upgrade(Database(url))
     async with Database(url) as database:
-        connection = await database.kept_connection()
+        connection = await database.dedicated_connection()
         assert isinstance(connection, asyncpg.Connection)
         assert connection.is_in_transaction() is False
         await survey.try_to_write(database)

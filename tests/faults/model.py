@@ -23,16 +23,16 @@ from authapi.rules import purging
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.client_logins import ClientLogins
-from authapi.rules.failed_logins import FailedLogins
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import TIMER_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
-from authapi.rules.shared_count import SharedCount
 from authapi.store import database_identity
 from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from authapi.store.following import LOAD, POLL
+from authapi.throttling.client_logins import ClientLogins
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import SharedCount
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -103,6 +103,7 @@ class Ended(NamedTuple):
     access_expires_at: int | None
     expires_at: int
     commit_order: int | None
+    ended_by: str | None = None
 
 
 @dataclass
@@ -291,7 +292,7 @@ class Cluster:
             raise TemporarilyUnavailable from None
 
 
-class Kept:
+class Dedicated:
     """The end of a connection that a worker holds. Behind a proxy, there may be another backend at
     the other end without a word."""
 
@@ -328,7 +329,7 @@ class Link:
         self.is_up = True
         self.is_slow = self.is_late = self.is_proxied = False
         self._cluster = cluster
-        self._kept: Kept | None = None
+        self._dedicated: Dedicated | None = None
         self._passing: asyncio.Future[None] | None = None
         self._answers = {
             database_identity.RAISE_ISSUED_UNTIL: self._raise_issued_until,
@@ -344,13 +345,13 @@ class Link:
             store.FIND_SPENT: self._find_spent,
         }
 
-    async def kept_connection(self) -> object:
+    async def dedicated_connection(self) -> object:
         self._reach()
-        if self._kept is None or self._kept.is_closed():
-            self._kept = Kept(self._cluster, self.is_proxied)
-        return self._kept
+        if self._dedicated is None or self._dedicated.is_closed():
+            self._dedicated = Dedicated(self._cluster, self.is_proxied)
+        return self._dedicated
 
-    async def fetch_kept(self, connection: Kept, query: object, values: Row) -> list[Row]:
+    async def fetch_on(self, connection: Dedicated, query: object, values: Row) -> list[Row]:
         try:
             await self.passing()
             self._reach()
@@ -526,6 +527,7 @@ def row_of(values: Row, issued_until: int) -> Ended:
         max(values["access_expires_at"], issued_until + values["access_seconds"]),
         max(values["expires_at"], issued_until + values["session_seconds"]),
         commit_order=None,
+        ended_by=values["ended_by"],
     )
 
 
@@ -668,9 +670,9 @@ class Operator:
         ended_id = client_id if whole else registered.key.id
 
         issued_until = self._cluster.state.issued_until
-        told = endings.Ending(endings.REGISTRY_VERSION, "changed", now, int(now), int(now))
+        told = endings.Ending(endings.REGISTRY_VERSION, "changed", now, 0, 0)
         ending = endings.ending_by_operator(ended_id, "by the operator", now)
-        tells, ends = (row_of(each._asdict(), issued_until) for each in (told, ending))
+        tells, ends = (row_of(each.values(), issued_until) for each in (told, ending))
 
         def write(number: int) -> None:
             state = self._cluster.state

@@ -46,9 +46,9 @@ class Watched(Database):
 
     polls = 0
 
-    async def fetch_kept(self, *arguments: Any) -> Any:
+    async def fetch_on(self, *arguments: Any) -> Any:
         self.polls += 1
-        return await super().fetch_kept(*arguments)
+        return await super().fetch_on(*arguments)
 
 
 @dataclass

@@ -500,7 +500,7 @@ class CursorOfNoConnection(Follower):
 
     async def read(self, after: int) -> Reading:
         if self._database_id:
-            self._connection = await self._database.kept_connection()
+            self._connection = await self._database.dedicated_connection()
         return await super().read(after)
 
     # The mark alone would tell another connection, too.
@@ -564,9 +564,9 @@ class ForgetsByTheWall(Revocations):
 
 
 class ForgetsItsOwn(Revocations):
-    def _begin_anew(self, reading: Reading, after: int) -> None:
+    def _start_over(self, reading: Reading, after: int) -> None:
         self._own = {}
-        super()._begin_anew(reading, after)
+        super()._start_over(reading, after)
 
 
 class LeaseFromTheAnswer(Revocations):
@@ -581,9 +581,9 @@ class LeaseWithoutEnd(Revocations):
 
 
 class AnswersAtOnce(Revocations):
-    async def enforce(self, ending: Ending) -> None:
+    async def enforce(self, ended: Ended) -> None:
         self._is_shared = False
-        await super().enforce(ending)
+        await super().enforce(ended)
 
 
 class WithoutChanges(Revocations):
@@ -611,14 +611,18 @@ class CacheWithoutLease(ClientCache):
         return good or (answer if self._revocations.clocks.steady() < until else None)
 
 
+class OfWhatItKnows(Ending):
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"access_seconds": -LONG, "session_seconds": -LONG}
+
+
 class EndsWhatItKnows(Sessions):
     """Without a look at how late the tokens are that others may have issued."""
 
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
     ) -> Ending:
-        ending = super()._ending(ended_id, reason, claims, now, shown_exp)
-        return ending._replace(access_seconds=-LONG, session_seconds=-LONG)
+        return OfWhatItKnows(*super()._ending(ended_id, reason, claims, now, shown_exp))
 
 
 class TellsNobody(Issuing):

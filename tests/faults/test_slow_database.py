@@ -240,7 +240,7 @@ def test_a_transaction_that_is_left_open_anywhere_makes_no_poll_read_anything_tw
     register(url)
 
     async def end(database: Database, name: str) -> None:
-        ending = Ending(name, "logged_out", now, now + 900, now + 3600)
+        ending = Ending(name, "logged_out", now, 900, 3600)
         await endings.end_session(database, ending)
 
     async def read(follower: Follower) -> list[str]:
@@ -286,7 +286,7 @@ def test_rows_that_were_restored_with_numbers_of_the_future_are_read_once(
     async def act() -> None:
         async with Database(url) as database:
             for number in range(20):
-                ending = Ending(f"restored-{number}", "logged_out", now, now + 900, now + 3600)
+                ending = Ending(f"restored-{number}", "logged_out", now, 900, 3600)
                 await endings.end_session(database, ending)
             # A dump knows nothing of numbers, and the new cluster's begin below them.
             await database.fetch_all(
@@ -295,7 +295,7 @@ def test_rows_that_were_restored_with_numbers_of_the_future_are_read_once(
             follower = Follower(database)
             assert len((await follower.read(now - 60)).ended) == 20
             for number in range(5):
-                ending = Ending(f"new-{number}", "logged_out", now, now + 900, now + 3600)
+                ending = Ending(f"new-{number}", "logged_out", now, 900, 3600)
                 await endings.end_session(database, ending)
                 reading = await follower.read(now - 60)
                 assert not reading.is_whole

@@ -12,8 +12,8 @@ from authapi.engines.database import Database
 from authapi.errors import InvalidClient
 from authapi.rules.client_authentication import REFUSAL_SECONDS, ClientAuthentication
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.failed_logins import FailedLogins
-from authapi.rules.shared_count import SharedCount
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import SharedCount
 from tests.conftest import NOW, Clock
 from tests.copies import copy_of
 

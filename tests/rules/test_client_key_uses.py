@@ -259,6 +259,7 @@ UNDO = (
     "DROP TABLE identity",
     "DROP INDEX ix_revoked_jtis_access_expires_at",
     "ALTER TABLE revoked_jtis DROP COLUMN access_expires_at",
+    "ALTER TABLE revoked_jtis DROP COLUMN ended_by",
     "CREATE INDEX ix_revoked_jtis_revoked_at ON revoked_jtis (revoked_at)",
 )
 

@@ -115,6 +115,6 @@ def test_nothing_later_is_issued_while_an_end_is_not_committed(postgres: Postgre
                 assert not done
             await allowed
             written = await end(database, "another")
-            assert written.access_expires_at == int(NOW) + 900
+            assert written.access_expires_at == int(NOW) + HOUR + AHEAD_SECONDS + 900
 
     asyncio.run(act())

@@ -19,7 +19,7 @@ END = int(NOW) - LEEWAY - MARGIN_SECONDS
 def fill(database_file: Path, expiries: list[int]) -> None:
     rows = [(f"jti-{number}", "spent", NOW, expiry) for number, expiry in enumerate(expiries)]
     with opened(database_file) as database:
-        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL)", rows)
+        database.executemany("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, NULL, NULL, NULL)", rows)
 
 
 def remaining(database_file: Path) -> list[int]:

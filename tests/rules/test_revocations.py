@@ -14,7 +14,7 @@ from authapi.errors import TemporarilyUnavailable
 from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 from authapi.store import database_identity
 from authapi.store import sessions as store
-from authapi.store.revocations import Ending
+from authapi.store.following import Ended
 from settings import Settings
 from tests.conftest import DATABASE_ID, NOW, Clock
 from tests.copies import copy_of, end
@@ -49,16 +49,15 @@ def run(settings: Settings, clock: Clock, steady: Clock) -> Callable[[Action], N
     return run
 
 
-def ending(ended_id: str, revoked_at: float) -> Ending:
-    over = int(revoked_at) + 900
-    return Ending(ended_id, "by hand", revoked_at, over, over)
+def ending(ended_id: str, revoked_at: float) -> Ended:
+    return Ended(ended_id, revoked_at, int(revoked_at) + 900)
 
 
 def write(database_file: Path, jti: str, revoked_at: float, order: int | None = 1) -> None:
     with opened(database_file) as database:
         over = int(revoked_at) + 900
         row = (jti, "by hand", revoked_at, over, order, over)
-        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, ?, ?)", row)
+        database.execute("INSERT INTO revoked_jtis VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
 
 
 def test_a_fresh_copy_asks_nothing(
@@ -248,8 +247,8 @@ def test_a_database_without_an_identity_is_not_judged_by(
 class Standby(Database):
     """Of a primary that has become one under its connections."""
 
-    async def fetch_kept(self, *asked: Any) -> list[Mapping[str, Any]]:
-        rows = await super().fetch_kept(*asked)
+    async def fetch_on(self, *asked: Any) -> list[Mapping[str, Any]]:
+        rows = await super().fetch_on(*asked)
         return [{**dict(row), "is_standby": row["jti"] is None} for row in rows]
 
 

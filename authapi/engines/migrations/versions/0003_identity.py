@@ -1,4 +1,4 @@
-"""The identity of the database, and until when a row ends access tokens."""
+"""The identity of the database; until when a row ends access tokens, and which session asked."""
 
 import secrets
 import time
@@ -24,6 +24,7 @@ def upgrade() -> None:
     row = dict.fromkeys(times, 0) | {"singleton": 1, "created_at": int(time.time())}
     op.bulk_insert(identity, [row | {"database_id": secrets.token_hex(8)}])
     op.add_column("revoked_jtis", sa.Column("access_expires_at", sa.BigInteger))
+    op.add_column("revoked_jtis", sa.Column("ended_by", sa.String(32)))
     # Tokens of before name no database, so none counts any more.
     op.execute("UPDATE revoked_jtis SET access_expires_at = 0 WHERE commit_order IS NOT NULL")
     op.drop_index("ix_revoked_jtis_revoked_at", "revoked_jtis")

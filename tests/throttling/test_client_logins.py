@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.errors import TooManyLogins
-from authapi.rules.client_logins import MAX_CLIENTS, ClientLogins
-from authapi.rules.shared_count import SharedCount
+from authapi.throttling.client_logins import MAX_CLIENTS, ClientLogins
+from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Clock, Register, Registered

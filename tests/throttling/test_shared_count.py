@@ -16,9 +16,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
 from authapi.errors import TooManyFailures
-from authapi.rules.failed_logins import FailedLogins
-from authapi.rules.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
 from authapi.telemetry.logs import JSONFormatter
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered

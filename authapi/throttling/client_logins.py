@@ -1,4 +1,4 @@
-"""Limits how many sessions one client begins: each that it ends is kept in every worker's copy."""
+"""Limits how many sessions one client begins: each that is ended takes room in every copy."""
 
 import time
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from limits import WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from authapi.errors import TooManyLogins
-from authapi.rules.shared_count import SharedCount, seconds_left
+from authapi.throttling.shared_count import SharedCount, seconds_left
 
 STEPS = 100
-"""A login mostly counts in memory: the shared count hears of a hundredth of the limit at once."""
+"""A worker counts in memory, and adds to the shared count a hundredth of the limit at a time."""
 MAX_CLIENTS = 10_000
 
 
 class ClientLogins:
-    """The limit looks like `6000/minute`. It may be passed by a hundredth for each worker."""
+    """The limit looks like `6000/minute`. Each worker may exceed it by a hundredth."""
 
     def __init__(
         self, count: SharedCount, limit: str, clock: Callable[[], float] = time.monotonic
@@ -40,13 +40,13 @@ class ClientLogins:
             del self._refused_until[client_id]
         uncounted = self._uncounted.get(client_id, 0) + 1
         if len(self._uncounted) >= MAX_CLIENTS:
-            self._uncounted.clear()  # so many clients are not about to reach it
-        # Before the count is told, since others log in meanwhile.
+            self._uncounted.clear()  # with so many clients, none is close to the limit
+        # Before anything is awaited, since others may log in then.
         self._uncounted[client_id] = uncounted % self._step
         if uncounted == self._step:
-            await self._tell(client_id)
+            await self._add_step(client_id)
 
-    async def _tell(self, client_id: str) -> None:
+    async def _add_step(self, client_id: str) -> None:
         async def hit(limiter: FixedWindowRateLimiter) -> WindowStats | None:
             if await limiter.hit(self._limit, "client", client_id, cost=self._step):
                 return None

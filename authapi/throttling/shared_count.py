@@ -21,7 +21,8 @@ logger = logging.getLogger("auth.shared_count")
 
 
 class SharedCount:
-    """`storage` is a URI that the `limits` library knows. Nobody is kept out while it is away."""
+    """`storage` is a URI that the `limits` library knows. Nobody is refused because it is
+    away."""
 
     def __init__(self, storage: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._shared = FixedWindowRateLimiter(storage_from_string(f"async+{storage}"))
@@ -32,14 +33,14 @@ class SharedCount:
         self._retry_at = 0.0
 
     async def ask(self, question: Callable[[FixedWindowRateLimiter], Awaitable[T]]) -> T:
-        """Ask the shared count, or this worker's own where there is none, or it does not answer."""
+        """Ask the shared count; or this worker's own, if there is none or it does not answer."""
         if self.is_shared and (not self._outage.is_on or self._clock() >= self._retry_at):
-            # Of the logins that come while it is away, one in so many seconds waits for it.
+            # While it is away, one login in so many seconds waits for it.
             self._retry_at = self._clock() + RETRY_SECONDS
             try:
                 async with asyncio.timeout(STORE_SECONDS):
                     answer = await question(self._shared)
-            except Exception as fault:  # each storage has its own, and no login fails for one
+            except Exception as fault:  # each storage has its own, and no login fails for it
                 self._outage.begin(fault)
             else:
                 self._outage.end()
@@ -48,6 +49,6 @@ class SharedCount:
 
 
 def seconds_left(window: WindowStats, limit: RateLimitItem) -> int:
-    """Until the window is over: no longer than it is, though the wall clock may have been set."""
+    """Until the window is over: at most its length, whatever the wall clock shows."""
     left = math.ceil(window.reset_time - time.time())
     return max(1, min(left, limit.get_expiry()))

@@ -10,7 +10,7 @@ from limits import RateLimitItem, WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from authapi.errors import TooManyFailures
-from authapi.rules.shared_count import SharedCount, seconds_left
+from authapi.throttling.shared_count import SharedCount, seconds_left
 
 
 class FailedLogins:

@@ -1,0 +1,1 @@
+"""How often callers may try: logins, and those that fail, are counted."""
