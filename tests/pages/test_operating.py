@@ -83,7 +83,7 @@ def test_a_stop_and_a_failed_start_exit_as_the_page_says(clone: Path, workers: s
     assert ended == (-signal.SIGTERM if workers == "1" else 0)
     page = section("Starts, stops and exit codes")
     assert f"exit code is then {128 + signal.SIGTERM} with one worker" in page
-    assert f"with {STARTUP_FAILURE} if the port is taken or a worker cannot start" in page
+    assert f"with {STARTUP_FAILURE} if a worker cannot start" in page
 
 
 def test_the_unit_for_systemd_is_of_one_folder() -> None:
