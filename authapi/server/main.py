@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from authapi.credentials import signing_key_file as key_file
+from authapi.credentials import signing_key_file
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.server_lock import AlreadyServed, server_lock
@@ -34,23 +34,31 @@ def main() -> None:
         settings = load_settings()
         development.with_secret(settings)
         if settings.signing_keys_file:
-            key_file.read_live(settings.signing_keys_file, time.time())
+            signing_key_file.read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
         config = configure_server(settings)
         # First, since a port in use must not cost a newcomer the key that is shown once.
         listener = config.bind_socket()
-        asyncio.run(prepare(settings, listener.getsockname()[1]))
-    except (SettingsError, key_file.KeyFileError, schema.SchemaError, AlreadyServed) as error:
+        welcome = asyncio.run(prepare(settings, listener.getsockname()[1]))
+    except (
+        SettingsError,
+        signing_key_file.KeyFileError,
+        schema.SchemaError,
+        AlreadyServed,
+    ) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except (TemporarilyUnavailable, *FAULTS) as fault:
         print(explain(fault), file=sys.stderr)
         sys.exit(2)
-    serve(config, listener)
+    serve(config, listener, welcome)
 
 
-async def prepare(settings: Settings, port: int) -> None:
-    """Before the first worker starts: the schema, and in development the demo client."""
+async def prepare(settings: Settings, port: int) -> str:
+    """Before the first worker starts: the schema, and in development the demo client.
+
+    Returns what a newcomer is told, if one is there.
+    """
     database = Database(settings.database_url)
     lock: AbstractContextManager[None] = nullcontext()
     if database.is_sqlite:
@@ -59,18 +67,32 @@ async def prepare(settings: Settings, port: int) -> None:
         lock = server_lock(database.url.database, alone=settings.workers == 1)
     with lock:
         await schema.prepare(database, create=settings.is_development)
-    if settings.is_development:
-        async with database:
-            client_key = await development.register_demo_client(database)
-        if client_key:
-            print(development.welcome(client_key, settings.host, port), flush=True)
+    if not settings.is_development:
+        return ""
+    async with database:
+        client_key = await development.register_demo_client(database)
+    return development.welcome(client_key, settings.host, port) if client_key else ""
 
 
-def serve(config: uvicorn.Config, listener: socket) -> None:
+class WelcomingServer(uvicorn.Server):
+    """Shows a text when it has started, below the log of that; it stays the last on the screen."""
+
+    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+        super().__init__(config)
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:  # a start that fails must not cost the key that is shown once
+            print(self._welcome, end="", flush=True)
+
+
+def serve(config: uvicorn.Config, listener: socket, welcome: str = "") -> None:
     """Raises `SystemExit` if the server or a worker failed to start."""
     if config.workers == 1:
         try:
-            uvicorn.Server(config).run([listener])
+            WelcomingServer(config, welcome).run([listener])
         except KeyboardInterrupt:  # raised once more when it has stopped
             sys.exit(128 + signal.SIGINT)
     else:
