@@ -80,14 +80,16 @@ clean:  ## Remove what make and the tests made; the database and the secret stay
 	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules $(FASTIFY)/node_modules
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@echo "Installing $$(grep -c == requirements.txt) packages (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "Installing $$(grep -c == requirements-dev.txt) packages (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(BENCH)/stamp: benchmarks/requirements.txt

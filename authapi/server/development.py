@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
-from authapi.store.clients import create_client, list_clients
+from authapi.store import clients
 from settings import SECRET_BYTES, Settings, SettingsError
 
 SECRET_FILE = Path(".secret_key")
@@ -42,25 +42,29 @@ def _make_secret(path: Path) -> None:
 
 
 async def register_demo_client(database: Database) -> str | None:
-    """The key of a new client; None where there are clients already."""
-    if await list_clients(database):
+    """On the very first start, the key of a new client; None where there are clients already."""
+    if await clients.list_clients(database):
         return None
     key = new_client_key()
     now = int(time.time())
-    is_first = await create_client(database, new_client_id(), DEMO_NAME, key, now)
+    is_first = await clients.create_client(database, new_client_id(), DEMO_NAME, key, now)
     return key.text if is_first else None
 
 
 def welcome(client_key: str, host: str, port: int) -> str:
     """What the console shows once."""
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return f"""\
 No SECRET_KEY is set, so this is development mode, with a secret of its own in {SECRET_FILE}.
 A client named "{DEMO_NAME}" was registered. Its key is shown this once:
 
     {client_key}
 
-Log in with it:
+Log in with it, and use the two tokens of the answer:
 
-    curl -d client_key={client_key} http://{authority}/login
+    curl -d client_key={client_key} {url}/login
+    curl -H "Authorization: Bearer ACCESS_TOKEN" {url}/me
+    curl -d refresh_token=REFRESH_TOKEN {url}/refresh-token
+
+It serves on {url}. Press Ctrl-C to stop.
 """

@@ -44,7 +44,7 @@ def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
         config = configure_server(settings, limits, stop_seconds)
         # First: if the port is in use, the demo key that is shown once must not be lost.
         listener = listen(settings.host, settings.port)
-        asyncio.run(prepare(settings, port_of(listener)))
+        welcome = asyncio.run(prepare(settings, port_of(listener)))
     except (
         SettingsError,
         KeyFileError,
@@ -57,7 +57,7 @@ def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
     except (TemporarilyUnavailable, *FAULTS) as fault:
         print(explain(fault), file=sys.stderr)
         sys.exit(2)
-    serve(config, listener)
+    serve(config, listener, welcome)
 
 
 def warn_of_slips() -> None:
@@ -66,8 +66,11 @@ def warn_of_slips() -> None:
         logger.warning("setting_unknown", extra={"details": details})
 
 
-async def prepare(settings: Settings, port: int) -> None:
-    """Before the first worker starts: the schema, and in development the demo client."""
+async def prepare(settings: Settings, port: int) -> str:
+    """Before the first worker starts: the schema, and in development the demo client.
+
+    Returns what a newcomer is told, if one is there.
+    """
     database = Database(settings.database_url)
     lock: AbstractContextManager[None] = nullcontext()
     if database.is_sqlite:
@@ -76,18 +79,32 @@ async def prepare(settings: Settings, port: int) -> None:
         lock = server_lock(database.url.database, alone=settings.workers == 1)
     with lock:
         await schema.prepare(database, create=settings.is_development)
-    if settings.is_development:
-        async with database:
-            client_key = await development.register_demo_client(database)
-        if client_key:
-            print(development.welcome(client_key, settings.host, port), flush=True)
+    if not settings.is_development:
+        return ""
+    async with database:
+        client_key = await development.register_demo_client(database)
+    return development.welcome(client_key, settings.host, port) if client_key else ""
 
 
-def serve(config: uvicorn.Config, listener: socket) -> None:
+class WelcomingServer(uvicorn.Server):
+    """Shows a text when it has started, below the log of that; it stays the last on the screen."""
+
+    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+        super().__init__(config)
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:  # a start that fails must not cost the key that is shown once
+            print(self._welcome, end="", flush=True)
+
+
+def serve(config: uvicorn.Config, listener: socket, welcome: str = "") -> None:
     """Raises `SystemExit` if the server or a worker failed to start."""
     if config.workers == 1:
         try:
-            uvicorn.Server(config).run([listener])
+            WelcomingServer(config, welcome).run([listener])
         except KeyboardInterrupt:  # uvicorn raises it again after it has stopped
             sys.exit(128 + signal.SIGINT)
     else:

@@ -13,8 +13,11 @@ async def broken(scope: Scope, receive: Receive, send: Send) -> None:
     raise RuntimeError("cannot start")
 
 
-def test_a_start_that_fails_is_an_exit_code() -> None:
+def test_a_start_that_fails_is_an_exit_code_and_shows_the_key_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with socket.socket() as listener, pytest.raises(SystemExit) as caught:
         listener.bind(("127.0.0.1", 0))
-        serve(uvicorn.Config(broken, lifespan="on", log_config=None), listener)
+        serve(uvicorn.Config(broken, lifespan="on", log_config=None), listener, "Its key: x\n")
     assert caught.value.code == 3
+    assert capsys.readouterr().out == "Its key: x\n"

@@ -55,6 +55,9 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
         token = json.loads(shell(f"{curl[1]} --silent"))["access_token"]
         assert_answer(httpx.get(f"{served.url}/me", headers=bearer(token)), 200)
         key = served.demo_key
+        log, welcome = served.console.split("No SECRET_KEY is set")
+        assert "Application startup complete." in log
+        assert f"{served.url}. Press Ctrl-C to stop.\n" in welcome
     secret = (tmp_path / ".secret_key").read_text()
     with serve(tmp_path) as served:
         assert "ck_" not in served.console
@@ -267,7 +270,7 @@ def test_no_secret_key_or_token_is_logged(tmp_path: Path, level: str) -> None:
         body = {"refresh_token": pair["refresh_token"]}
         httpx.post(f"{served.url}/refresh-token", json=body)
         httpx.post(f"{served.url}/logout", headers=headers)
-    log = served.console.split("Started server process")[1]
+    log = re.sub(r"No SECRET_KEY is set.*? to stop\.", "", served.console, flags=re.DOTALL)
     secret = (tmp_path / ".secret_key").read_text()
     from authapi.credentials.client_keys import digest_of
 
