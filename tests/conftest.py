@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -58,6 +59,18 @@ def log_level() -> Iterator[None]:
     before = logging.root.level
     yield
     logging.root.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def unwatched() -> Iterator[None]:
+    """For tests that run the same lines ten thousand times, which takes twice as long where they
+    are watched for coverage. Other tests reach each of them."""
+    coverage = Coverage.current()
+    if coverage is not None:
+        coverage.stop()
+    yield
+    if coverage is not None:
+        coverage.start()
 
 
 @pytest.fixture

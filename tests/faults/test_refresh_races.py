@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from pathlib import Path
 
 from tests.faults.client import Node, Recorder, Session
@@ -39,8 +40,11 @@ def test_all_who_refresh_one_token_at_once_get_one_successor(
             for _ in range(rounds):
                 session = await recorder.begin(random.choice(nodes), client)
                 for _ in range(2):
+                    start = time.monotonic()
                     statuses = await refresh_at_once(recorder, nodes, session, session.refresh[-1])
                     assert 200 in statuses
+                    if time.monotonic() - start > GRACE_SECONDS:
+                        break  # the last of them were replays, and the session is over by right
                 await use_on_all(recorder, nodes, session)
 
     asyncio.run(act())
