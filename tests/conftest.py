@@ -4,12 +4,14 @@ import asyncio
 import fcntl
 import logging
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -58,6 +60,18 @@ def log_level() -> Iterator[None]:
     before = logging.root.level
     yield
     logging.root.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def unwatched() -> Iterator[None]:
+    """For tests that run the same lines ten thousand times, which takes twice as long where they
+    are watched for coverage. Other tests reach each of them."""
+    coverage = Coverage.current()
+    if coverage is not None:
+        coverage.stop()
+    yield
+    if coverage is not None:
+        coverage.start()
 
 
 @pytest.fixture
@@ -207,8 +221,20 @@ def login(api: TestClient, registered: Registered) -> Callable[[], dict[str, str
     return login
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.CalledProcessError) as fault:
+        pytest.skip(f"no small disk can be mounted here: {fault}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=20)
+
+
 LONGEST = (
-    "tests/project/test_readme.py",
     "tests/pages",
     "tests/server/test_served.py",
     "tests/faults/test_model.py",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -26,6 +27,7 @@ from authapi.store import clients as registry
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
+ANSWERED_SECONDS = 20
 WATCHED = "COVERAGE_PROCESS_CONFIG"
 """By this, a process is told to note which lines it runs."""
 
@@ -89,6 +91,19 @@ def is_ready(url: str, unix_socket: str | None = None) -> bool:
         return False
     finally:
         connection.close()
+
+
+def request(method: str, url: str, **arguments: Any) -> httpx.Response:
+    """On a connection of its own. Again where the answer is 503: the disk of a busy machine may be
+    too slow for one request, and it is no test of that which asks by this."""
+    give_up = time.monotonic() + ANSWERED_SECONDS
+    # Nothing here is encrypted, and to read all certificates takes longer than the request.
+    with httpx.Client(verify=False) as client:
+        while True:
+            answer = client.request(method, url, **arguments)
+            if answer.status_code != 503 or time.monotonic() > give_up:
+                return answer
+            time.sleep(0.1)
 
 
 @contextmanager

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-import httpx
 import pytest
 
 from tests.attacks.recipes import Json, load, parameters, text
 from tests.checks import assert_refused
-from tests.serving import Served, serve
+from tests.serving import Served, request, serve
 
 CASES = load("http.json")
 GIVE_UP_SECONDS = 3
@@ -127,7 +126,7 @@ class Attacked:
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     with serve(tmp_path_factory.mktemp("attacked"), LOG_LEVEL="info") as served:
-        login = httpx.post(f"{served.url}/login", json={"client_key": served.demo_key})
+        login = request("POST", f"{served.url}/login", json={"client_key": served.demo_key})
         names = {"token": login.json()["access_token"]}
         yield Attacked(served, Wire(("127.0.0.1", int(served.url.rpartition(":")[2]))), names)
 
@@ -177,7 +176,7 @@ def test_where_a_proxy_says_that_a_request_came_from_is_not_believed(attacked: A
     headers = {"X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7"}
     headers["Forwarded"] = "for=203.0.113.7"
     url = f"{attacked.served.url}/login"
-    response = httpx.post(url, json={"client_key": "wrong"}, headers=headers)
+    response = request("POST", url, json={"client_key": "wrong"}, headers=headers)
     assert_refused(response, 401, "invalid_client")
     logged = attacked.served.console[before:]
     assert "127.0.0.1" in logged

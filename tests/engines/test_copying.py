@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -28,7 +27,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, Register, new_url, url_for_settings
 from tests.copies import end
 from tests.postgres import Postgres
-from tests.serving import ROOT, clean_environ, serve
+from tests.serving import ROOT, clean_environ, request, serve
 from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -313,7 +312,9 @@ def test_what_is_written_meanwhile_is_kept_out_or_not_seen(
 
 
 def log_in(url: str, key: str) -> dict[str, Any]:
-    pair: dict[str, Any] = assert_answer(httpx.post(f"{url}/login", json={"client_key": key}), 200)
+    pair: dict[str, Any] = assert_answer(
+        request("POST", f"{url}/login", json={"client_key": key}), 200
+    )
     return pair
 
 
@@ -327,9 +328,9 @@ def test_sessions_go_on_in_the_copy_and_what_was_ended_stays_ended(
         alive, ended = log_in(served.url, key), log_in(served.url, key)
         spent = log_in(served.url, key)
         headers = bearer(ended["access_token"])
-        assert_answer(httpx.post(f"{served.url}/logout", headers=headers), 200)
+        assert_answer(request("POST", f"{served.url}/logout", headers=headers), 200)
         refresh = {"refresh_token": spent["refresh_token"]}
-        successor = assert_answer(httpx.post(f"{served.url}/refresh-token", json=refresh), 200)
+        successor = assert_answer(request("POST", f"{served.url}/refresh-token", json=refresh), 200)
         refused = manage("copy-database", target, status=2)
         assert refused.stderr.startswith("Error: A server serves ")
         assert refused.stderr.count("\n") == 1
@@ -337,15 +338,17 @@ def test_sessions_go_on_in_the_copy_and_what_was_ended_stays_ended(
     assert report == {"copied": {"clients": 1, "client_keys": 1, "revoked_jtis": 2}}
 
     with serve(tmp_path, **environ, DATABASE_URL=target) as served:
-        assert_answer(httpx.get(f"{served.url}/me", headers=bearer(alive["access_token"])), 200)
-        response = httpx.get(f"{served.url}/me", headers=headers)
+        assert_answer(
+            request("GET", f"{served.url}/me", headers=bearer(alive["access_token"])), 200
+        )
+        response = request("GET", f"{served.url}/me", headers=headers)
         assert_refused(response, 401, "invalid_token")
         refresh = {"refresh_token": ended["refresh_token"]}
-        response = httpx.post(f"{served.url}/refresh-token", json=refresh)
+        response = request("POST", f"{served.url}/refresh-token", json=refresh)
         assert_refused(response, 401, "invalid_grant")
         for token in (alive, successor):
             refresh = {"refresh_token": token["refresh_token"]}
-            assert_answer(httpx.post(f"{served.url}/refresh-token", json=refresh), 200)
+            assert_answer(request("POST", f"{served.url}/refresh-token", json=refresh), 200)
         log_in(served.url, key)
 
 

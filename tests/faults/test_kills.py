@@ -43,13 +43,16 @@ async def live(recorder: Recorder, nodes: Sequence[Node], client: Client) -> Non
 
 
 async def probe(recorder: Recorder, nodes: Sequence[Node], sessions: Sequence[Session]) -> None:
-    """Whatever is known of the sessions is asked for again."""
+    """Whatever is known of the sessions is asked for again. Not all at once, or a node on a busy
+    machine would be right to refuse who waits for long."""
+    places = asyncio.Semaphore(AT_ONCE)
 
     async def ask(session: Session) -> None:
-        await recorder.use(random.choice(nodes), session)
-        token = random.choice([session.refresh[0], session.refresh[-1]])
-        await recorder.refresh(random.choice(nodes), session, token)
-        await recorder.use(random.choice(nodes), session)
+        async with places:
+            await recorder.use(random.choice(nodes), session)
+            token = random.choice([session.refresh[0], session.refresh[-1]])
+            await recorder.refresh(random.choice(nodes), session, token)
+            await recorder.use(random.choice(nodes), session)
 
     await asyncio.gather(*(ask(session) for session in sessions))
 

@@ -49,6 +49,8 @@ from tests.faults.model import (
 from tests.faults.services import SOAK, scaled
 
 LONG = 10**9
+pytestmark = pytest.mark.usefixtures("unwatched")
+
 EXAMPLES = scaled(25, 2000)
 STEPS = scaled(40, 80)
 

@@ -5,13 +5,13 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.disks import fill
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import Judge
 from tests.faults.loads import check_file, load, log_some_out, use_each_on_all, wait_for
@@ -165,29 +165,6 @@ def test_while_another_process_has_the_write_lock_what_only_reads_goes_on(
     asyncio.run(act())
     check_file(recorder, file_of(service))
     judge(recorder, [service], grace_seconds=10)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.CalledProcessError) as fault:
-        pytest.skip(f"no small disk can be mounted here: {fault}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True, timeout=20)
-
-
-def fill(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(512))
-        except OSError:
-            return filler
 
 
 def test_on_a_full_disk_it_is_unavailable_and_what_it_answered_is_kept(

@@ -10,7 +10,7 @@ from tests.faults.conftest import Judge
 from tests.faults.services import Service, disable, manage, revoke_key, scaled
 
 PAIRS = scaled(2000, 20_000)
-AT_ONCE = 100
+AT_ONCE = 50
 """Few enough that a busy machine answers them, before a node refuses whoever waited 5 seconds."""
 
 

@@ -11,7 +11,7 @@ from tables import SCHEMA_REVISION
 from tests.pages.reading import blocks
 from tests.pages.running import SECRET, SIGNING_KEYS, call, log_in, run, until_it_serves
 from tests.postgres import Postgres
-from tests.rules.test_client_key_uses import UNDO
+from tests.revisions import UNDO
 from tests.serving import serve
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from authapi.credentials.client_keys import new_client_key
-from tests.faults.test_sqlite_faults import fill, small_disk  # noqa: F401
+from tests.disks import fill
 from tests.pages.operator import STOPS, Operator, create_client, faults
 from tests.pages.reading import section, titles_and_sections
 from tests.pages.running import call, log_in
@@ -68,7 +68,7 @@ def test_a_database_that_is_another_one(live: Path) -> None:
 
 def test_a_full_disk(
     live: Path,
-    small_disk: Path,  # noqa: F811
+    small_disk: Path,
 ) -> None:
     operator = Operator(live, "The disk is full", DATABASE_URL=f"sqlite:///{small_disk}/auth.db")
     check, act, over = operator.blocks

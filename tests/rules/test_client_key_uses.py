@@ -21,6 +21,7 @@ from settings import Settings
 from tests.checks import assert_answer
 from tests.conftest import ENGINES, NOW, Clock, Register, Registered, url_for_settings
 from tests.faults.services import serve_file
+from tests.revisions import UNDO
 from tests.steps import refresh
 
 Login = Callable[[], dict[str, str]]
@@ -252,16 +253,6 @@ def test_a_signal_loses_nothing_of_any_worker(tmp_path: Path) -> None:
     uses, last_used_at = on(f"sqlite:///{file}", lambda database: written(database, key_id))
     assert uses == 20
     assert last_used_at is not None
-
-
-UNDO = (
-    "ALTER TABLE client_keys DROP COLUMN uses",
-    "DROP TABLE identity",
-    "DROP INDEX ix_revoked_jtis_access_expires_at",
-    "ALTER TABLE revoked_jtis DROP COLUMN access_expires_at",
-    "ALTER TABLE revoked_jtis DROP COLUMN ended_by",
-    "CREATE INDEX ix_revoked_jtis_revoked_at ON revoked_jtis (revoked_at)",
-)
 
 
 def test_a_database_of_the_first_revision_keeps_its_keys(

@@ -23,6 +23,7 @@ from tests.serving import (
     create_client,
     free_port,
     migrate,
+    request,
     run,
     serve,
 )
@@ -53,7 +54,7 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
         curl = re.search(r"^ +(curl .*)$", served.console, re.MULTILINE)
         assert curl is not None
         token = json.loads(shell(f"{curl[1]} --silent"))["access_token"]
-        assert_answer(httpx.get(f"{served.url}/me", headers=bearer(token)), 200)
+        assert_answer(request("GET", f"{served.url}/me", headers=bearer(token)), 200)
         key = served.demo_key
         log, welcome = served.console.split("No SECRET_KEY is set")
         assert "Application startup complete." in log
@@ -62,8 +63,8 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
     with serve(tmp_path) as served:
         assert "ck_" not in served.console
         assert "curl" not in served.console
-        assert_answer(httpx.get(f"{served.url}/me", headers=bearer(token)), 200)
-        assert_answer(httpx.post(f"{served.url}/login", json={"client_key": key}), 200)
+        assert_answer(request("GET", f"{served.url}/me", headers=bearer(token)), 200)
+        assert_answer(request("POST", f"{served.url}/login", json={"client_key": key}), 200)
     assert (tmp_path / ".secret_key").read_text() == secret
     assert secret not in served.console
 
@@ -74,7 +75,7 @@ def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: P
     with serve(tmp_path) as served:
         assert "ck_" not in served.console
         body = {"client_key": key}
-        pair = assert_answer(httpx.post(f"{served.url}/login", json=body), 200)
+        pair = assert_answer(request("POST", f"{served.url}/login", json=body), 200)
     assert not (tmp_path / ".secret_key").exists()
     from tests import forge
 
@@ -87,11 +88,11 @@ def test_the_service_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> N
     assert "manage.py migrate" in run(tmp_path, "app.py", **environ).stderr
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
-        pair = assert_answer(httpx.post(f"{served.url}/login", json={"client_key": key}), 200)
+        pair = assert_answer(request("POST", f"{served.url}/login", json={"client_key": key}), 200)
         headers = bearer(pair["access_token"])
-        assert_answer(httpx.get(f"{served.url}/me", headers=headers), 200)
-        assert_answer(httpx.post(f"{served.url}/logout", headers=headers), 200)
-        assert_refused(httpx.get(f"{served.url}/me", headers=headers), 401, "invalid_token")
+        assert_answer(request("GET", f"{served.url}/me", headers=headers), 200)
+        assert_answer(request("POST", f"{served.url}/logout", headers=headers), 200)
+        assert_refused(request("GET", f"{served.url}/me", headers=headers), 401, "invalid_token")
 
 
 def test_a_session_from_its_login_to_its_end_and_after_a_restart(tmp_path: Path) -> None:
@@ -100,25 +101,25 @@ def test_a_session_from_its_login_to_its_end_and_after_a_restart(tmp_path: Path)
             headers = bearer(pair["access_token"])
             body = {"refresh_token": pair["refresh_token"]}
             for path in ("/secure-data", "/me"):
-                response = httpx.get(served.url + path, headers=headers)
+                response = request("GET", served.url + path, headers=headers)
                 assert_refused(response, 401, "invalid_token")
-            response = httpx.post(f"{served.url}/refresh-token", json=body)
+            response = request("POST", f"{served.url}/refresh-token", json=body)
             assert_refused(response, 401, "invalid_grant")
 
     with serve(tmp_path) as served:
         first = assert_answer(
-            httpx.post(f"{served.url}/login", data={"client_key": served.demo_key}), 200
+            request("POST", f"{served.url}/login", data={"client_key": served.demo_key}), 200
         )
         headers = bearer(first["access_token"])
         for path in ("/secure-data", "/me"):
-            assert_answer(httpx.get(served.url + path, headers=headers), 200)
+            assert_answer(request("GET", served.url + path, headers=headers), 200)
         body = {"refresh_token": first["refresh_token"]}
         second, third = (
-            assert_answer(httpx.post(f"{served.url}/refresh-token", json=body), 200)
+            assert_answer(request("POST", f"{served.url}/refresh-token", json=body), 200)
             for _ in range(2)
         )
         assert second["refresh_token"] == third["refresh_token"]
-        assert_answer(httpx.post(f"{served.url}/logout", headers=headers), 200)
+        assert_answer(request("POST", f"{served.url}/logout", headers=headers), 200)
         refused(served, first, second, third)
     with serve(tmp_path) as served:
         refused(served, first, second, third)
@@ -200,9 +201,9 @@ def test_a_stop_finishes_what_is_under_way_and_closes_the_database(
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers, "REVOCATION_MAX_AGE_SECONDS": "2"}
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served, ThreadPoolExecutor(1) as pool:
-        pair = httpx.post(f"{served.url}/login", json={"client_key": key}).json()
+        pair = request("POST", f"{served.url}/login", json={"client_key": key}).json()
         headers = bearer(pair["access_token"])
-        logout = pool.submit(httpx.post, f"{served.url}/logout", headers=headers)
+        logout = pool.submit(request, "POST", f"{served.url}/logout", headers=headers)
         wait_for_row(tmp_path / "auth.db", "logged_out")
         served.process.send_signal(signal.SIGTERM)
         assert_answer(logout.result(timeout=20), 200)
@@ -264,12 +265,12 @@ def test_a_port_in_use_is_an_exit_code(tmp_path: Path) -> None:
 def test_no_secret_key_or_token_is_logged(tmp_path: Path, level: str) -> None:
     with serve(tmp_path, LOG_LEVEL=level) as served:
         key = served.demo_key
-        pair = httpx.post(f"{served.url}/login", json={"client_key": key}).json()
+        pair = request("POST", f"{served.url}/login", json={"client_key": key}).json()
         headers = bearer(pair["access_token"])
-        httpx.get(f"{served.url}/me?access_token={pair['access_token']}", headers=headers)
+        request("GET", f"{served.url}/me?access_token={pair['access_token']}", headers=headers)
         body = {"refresh_token": pair["refresh_token"]}
-        httpx.post(f"{served.url}/refresh-token", json=body)
-        httpx.post(f"{served.url}/logout", headers=headers)
+        request("POST", f"{served.url}/refresh-token", json=body)
+        request("POST", f"{served.url}/logout", headers=headers)
     log = re.sub(r"No SECRET_KEY is set.*? to stop\.", "", served.console, flags=re.DOTALL)
     secret = (tmp_path / ".secret_key").read_text()
     from authapi.credentials.client_keys import digest_of

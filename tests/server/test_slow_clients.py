@@ -27,6 +27,9 @@ MEGABYTE = 1_000_000
 MAX_GROWTH_BYTES = 20 * 1024 * 1024
 HONEST_SECONDS = 2.0
 """A busy machine may hold up one request for so long. The slow would hold it up until they go."""
+CROWDED = Limits(connections=20, wait_seconds=60)
+CROWDED_SECONDS = 10.0
+"""The same where they do not go by themselves: a machine may be busier yet."""
 USUAL_SECONDS = 1.0
 GIVE_UP_SECONDS = 12.0
 GONE_SECONDS = 8.0
@@ -164,8 +167,8 @@ def ask_honestly(served: Served) -> float:
         return time.monotonic() - begun
 
 
-def assert_honest_is_served(served: Served) -> None:
-    assert ask_honestly(served) < HONEST_SECONDS
+def assert_honest_is_served(served: Served, within: float = CROWDED_SECONDS) -> None:
+    assert ask_honestly(served) < within
 
 
 def wait_until_alone(served: Served, meanwhile: Callable[[], None] = lambda: None) -> list[float]:
@@ -195,7 +198,7 @@ def test_five_hundred_slow_connections_cost_an_honest_client_nothing_and_are_clo
                 tricklers.append(crowd.join(HALF_HEAD + b"A: "))
                 crowd.join(HALF_BODY)
             silent = list(crowd.members)
-            assert_honest_is_served(served)
+            assert_honest_is_served(served, HONEST_SECONDS)
             assert connections_of(served) >= len(silent)
             for _ in range(SLOW // 5):
                 crowd.join(UNREAD, receive_buffer=2048)
@@ -239,7 +242,7 @@ def test_a_connection_is_given_no_more_time_for_what_it_sends(
 
 
 def test_who_has_kept_us_waiting_for_the_longest_makes_room(tmp_path: Path) -> None:
-    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
+    with limited(tmp_path, CROWDED) as served, Crowd(served) as crowd:
         for number, sent in enumerate(islice(cycle([b"", HALF_HEAD, HALF_BODY]), 20), 1):
             crowd.join(sent)
             wait_for_connections(served, number)
@@ -256,7 +259,7 @@ def test_who_has_kept_us_waiting_for_the_longest_makes_room(tmp_path: Path) -> N
 
 def test_connections_that_were_answered_and_then_idle_make_room_too(tmp_path: Path) -> None:
     """They are the cheapest for a stranger to keep: a small request now and then."""
-    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
+    with limited(tmp_path, CROWDED) as served, Crowd(served) as crowd:
         for _ in range(20):
             assert crowd.join(GET).recv(65536).startswith(b"HTTP/1.1 200 ")
         for _ in range(10):
@@ -264,7 +267,7 @@ def test_connections_that_were_answered_and_then_idle_make_room_too(tmp_path: Pa
 
 
 def test_a_burst_of_connections_is_bounded_as_well(tmp_path: Path) -> None:
-    with limited(tmp_path, Limits(connections=20)) as served, Crowd(served) as crowd:
+    with limited(tmp_path, CROWDED) as served, Crowd(served) as crowd:
         served.process.send_signal(signal.SIGSTOP)  # so that it finds all of them at once
         for _ in range(SLOW):
             crowd.join()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 from joserfc import jwt as joserfc_jwt
@@ -18,7 +17,7 @@ from authapi.credentials.signing_keys import ALGORITHMS
 from tests.forge import claims_of, header_of
 from tests.npm import install
 from tests.pages.reading import blocks
-from tests.serving import ROOT, Served, create_client, run, serve
+from tests.serving import ROOT, Served, create_client, request, run, serve
 
 VERIFIERS = ROOT / "tests" / "verifiers"
 LOCK = VERIFIERS / "package-lock.json"
@@ -40,7 +39,7 @@ class Issuer:
     def __init__(self, served: Served, key: str) -> None:
         self.served = served
         self.keys_url = f"{served.url}/.well-known/jwks.json"
-        answer = httpx.post(f"{served.url}/login", json={"client_key": key})
+        answer = request("POST", f"{served.url}/login", json={"client_key": key})
         self.access, self.refresh = (
             answer.json()[name] for name in ("access_token", "refresh_token")
         )
@@ -66,7 +65,7 @@ def issuer(alg: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issue
 
 def test_it_signs_with_the_algorithm_that_was_asked_for(issuer: Issuer, alg: str) -> None:
     assert header_of(issuer.access)["alg"] == header_of(issuer.refresh)["alg"] == alg
-    (key,) = httpx.get(issuer.keys_url).json()["keys"]
+    (key,) = request("GET", issuer.keys_url).json()["keys"]
     assert not set(key) & {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
 
 
@@ -86,7 +85,7 @@ def test_pyjwt_reads_it(issuer: Issuer, alg: str) -> None:
 
 
 def test_joserfc_reads_it(issuer: Issuer, alg: str) -> None:
-    keys = KeySet.import_key_set(httpx.get(issuer.keys_url).json())
+    keys = KeySet.import_key_set(request("GET", issuer.keys_url).json())
     token = joserfc_jwt.decode(issuer.access, keys, algorithms=[alg])
     assert token.claims == claims_of(issuer.access)
     with pytest.raises(BadSignatureError):

@@ -1,0 +1,10 @@
+"""From the newest schema back to that of the first revision, so that an upgrade can be tried."""
+
+UNDO = (
+    "ALTER TABLE client_keys DROP COLUMN uses",
+    "DROP TABLE identity",
+    "DROP INDEX ix_revoked_jtis_access_expires_at",
+    "ALTER TABLE revoked_jtis DROP COLUMN access_expires_at",
+    "ALTER TABLE revoked_jtis DROP COLUMN ended_by",
+    "CREATE INDEX ix_revoked_jtis_revoked_at ON revoked_jtis (revoked_at)",
+)
