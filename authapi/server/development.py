@@ -10,8 +10,9 @@ from tempfile import NamedTemporaryFile
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
+from authapi.setting_fields import SECRET_BYTES
 from authapi.store import clients
-from settings import SECRET_BYTES, Settings, SettingsError
+from settings import Settings, SettingsError
 
 SECRET_FILE = Path(".secret_key")
 DEMO_NAME = "demo"

@@ -32,13 +32,15 @@ MAY_IMPORT = {
         "telemetry": "errors",
         # the rooms
         "credentials": "errors telemetry",
-        "settings": "addresses credentials engines",
+        "setting_fields": "addresses engines",
+        "settings": "credentials setting_fields",
         "web": "addresses deadline errors telemetry",
         "engines": "deadline errors tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "rules": "clocks credentials engines errors store telemetry throttling",
-        "server": "addresses credentials engines errors settings store telemetry web",
+        "server": "addresses credentials engines errors setting_fields settings store telemetry "
+        "web",
         "commands": "credentials engines errors rules server settings store tables telemetry",
         # the doors
         "service": "clocks credentials engines rules server settings telemetry throttling",
@@ -56,10 +58,10 @@ ONLY_IN = {
         "asyncpg": "engines/postgres",
         "aiosqlite": "engines",
         "click": "commands manage",
-        "databases": "engines settings",
+        "databases": "engines",
         "joserfc": "credentials/signing_keys",
-        "limits": "settings throttling",
-        "marshmallow": "settings web",
+        "limits": "setting_fields throttling",
+        "marshmallow": "setting_fields settings web",
         "sqlalchemy": "engines store tables",
         "starlette": "app auth_backend handlers web",
         "uvicorn": "server",
@@ -163,7 +165,7 @@ def test_every_module_says_in_a_sentence_what_it_is_for() -> None:
 
 def test_no_module_is_too_long_to_read_at_a_sitting() -> None:
     lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
-    assert not {path: length for path, length in lengths.items() if length > 220}
+    assert not {path: length for path, length in lengths.items() if length > 200}
 
 
 def test_functions_are_short() -> None:
