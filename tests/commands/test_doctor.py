@@ -256,7 +256,7 @@ def test_a_disk_has_room(database_file: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_damaged_file_is_found_if_it_is_not_too_large(
     settings: Settings, database_file: Path
 ) -> None:
-    values = ", ".join(f"('{number:030}', 'x', 1, 1, 1, 1)" for number in range(3000))
+    values = ", ".join(f"('{number:030}', 'x', 1, 1, 1, 1, NULL)" for number in range(3000))
     act(settings, f"INSERT INTO revoked_jtis VALUES {values}")
     content = bytearray(database_file.read_bytes())
     content[-40 * 4096 : -20 * 4096] = bytes(20 * 4096)
