@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,19 +15,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines import copying, schema
 from authapi.engines.copying import COPIED_AT_ONCE, CopyRefused
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
 from authapi.errors import TemporarilyUnavailable
+from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from authapi.store.following import Follower
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, SECRET, Register, new_url, url_for_settings
+from tests.conftest import ENGINES, NOW, SECRET, new_url, url_for_settings
 from tests.copies import end
-from tests.postgres import Postgres
+from tests.postgres import MIGRATED, Postgres
 from tests.serving import ROOT, clean_environ, request, serve
 from tests.sqlite import opened
 
@@ -36,7 +39,13 @@ ENDED = 2 * COPIED_AT_ONCE + 7
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return url_for_settings(request, getattr(request, "param", "sqlite"), tmp_path / "auth.db")
+    """Of a source that is filled already, where there is to be one on PostgreSQL."""
+    engine = getattr(request, "param", "sqlite")
+    if engine == "postgresql" and "source_url" in request.fixturenames:
+        name = request.getfixturevalue("filled_database")
+        url: str = request.getfixturevalue("postgres").new_database(name)
+        return url
+    return url_for_settings(request, engine, tmp_path / "auth.db")
 
 
 @pytest.fixture(params=ENGINES)
@@ -104,38 +113,60 @@ def assert_empty(url: str) -> None:
     assert not any(found.values())
 
 
+async def fill(url: str) -> None:
+    """With something in each column, and more rows than a batch holds."""
+    async with Database(url) as database:
+        for name in ("Zoë", "alpha", "_beta"):
+            made = await registry.create_client(
+                database, new_client_id(), name, new_client_key(), int(NOW)
+            )
+            assert made
+        for table, column in (
+            (clients, "disabled_at"),
+            (client_keys, "expires_at"),
+            (client_keys, "last_used_at"),
+        ):
+            await database.fetch_all(table.update().values({column: 123}))
+        await endings.mark_registry_changed(database, NOW)
+        ended = [
+            {
+                "jti": f"{'aAzZ_-'[number % 6]}{number}",  # the engines order these differently
+                "reason": "logged_out",
+                "revoked_at": 1e9 + number / 3,
+                "expires_at": 2**40,
+                "commit_order": number,
+                "access_expires_at": 2**40 + number % 7,
+            }
+            for number in range(ENDED)
+        ]
+        of_access_tokens = dict.fromkeys(("commit_order", "access_expires_at"))
+        spent = {"jti": "spent", "reason": "spent", **of_access_tokens}
+        ended.append(ended[0] | spent)
+        for start in range(0, len(ended), 200):  # each is to be answered in time
+            await database.fetch_all(revoked_jtis.insert().values(ended[start:][:200]))
+
+
+@pytest.fixture(scope="module")
+def filled_file(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
+    file = tmp_path_factory.mktemp("filled") / "auth.db"
+    shutil.copy(migrated, file)
+    asyncio.run(fill(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="module")
+def filled_database(postgres: Postgres) -> str:
+    """Its name, to be copied."""
+    url = postgres.new_database(MIGRATED)
+    asyncio.run(fill(url))
+    return str(Database(url).url.database)
+
+
 @pytest.fixture
-def source_url(settings: Settings, register: Register) -> str:
-    """A database with something in each column, and more rows than a batch holds."""
-    for name in ("Zoë", "alpha", "_beta"):
-        register(name)
-
-    async def fill() -> None:
-        async with Database(settings.database_url) as database:
-            for table, column in (
-                (clients, "disabled_at"),
-                (client_keys, "expires_at"),
-                (client_keys, "last_used_at"),
-            ):
-                await database.fetch_all(table.update().values({column: 123}))
-            await endings.mark_registry_changed(database, NOW)
-            ended = [
-                {
-                    "jti": f"{'aAzZ_-'[number % 6]}{number}",  # the engines order these differently
-                    "reason": "logged_out",
-                    "revoked_at": 1e9 + number / 3,
-                    "expires_at": 2**40,
-                    "commit_order": number,
-                    "access_expires_at": 2**40 + number % 7,
-                }
-                for number in range(ENDED)
-            ]
-            of_access_tokens = dict.fromkeys(("commit_order", "access_expires_at"))
-            spent = {"jti": "spent", "reason": "spent", **of_access_tokens}
-            ended.append(ended[0] | spent)
-            await database.fetch_all(revoked_jtis.insert().values(ended))
-
-    asyncio.run(fill())
+def source_url(settings: Settings, filled_file: Path) -> str:
+    """A copy of what was filled once."""
+    if settings.database_url.startswith("sqlite"):
+        shutil.copy(filled_file, settings.database_url.removeprefix("sqlite:///"))
     return settings.database_url
 
 
