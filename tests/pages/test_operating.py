@@ -73,7 +73,7 @@ def test_a_stop_and_a_failed_start_exit_as_the_page_says(clone: Path, workers: s
     run(clone, ".venv/bin/python manage.py migrate", **SECRET)
     with serve(clone, code=clone, WORKERS=workers, **SECRET) as served:
         taken = served.url.rpartition(":")[2]
-        start = ".venv/bin/python app.py || echo $?"
+        start = ".venv/bin/python app.py 2>&1 || echo $?"
         refused = run(clone, start, PORT=taken, **SECRET)
         assert refused.splitlines()[-1] == "2"
         assert f"PORT={taken} is taken" in refused

@@ -31,6 +31,7 @@ METHODS = {  # that are called, or in whose place there is one of ours, with wha
     "_start_asgi_task": ["cycle", "app"],
 }
 ATTRIBUTES = {
+    "client",
     "connections",
     "cycle",
     "flow",
