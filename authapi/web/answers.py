@@ -46,7 +46,7 @@ class Answer(Response):
 def refuse(request: Request[Any], refusal: Refusal) -> Answer:
     """The answer to a refused request, which is recorded if it is a security event."""
     if refusal.event:
-        refusals: Refusals = request.state["refusals"]
+        refusals: Refusals = request.scope["state"]["refusals"]
         refusals.record(refusal.event, str(refusal), **refusal.details)
     return Answer(refusal.body(), refusal.status, refusal.headers)
 
