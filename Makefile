@@ -11,7 +11,7 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/co
 	tests/credentials tests/endpoints tests/engines tests/project/test_house.py \
 	tests/project/test_security.py tests/project/test_tiers.py tests/rules \
 	tests/server/test_background.py tests/server/test_development.py tests/server/test_main.py \
-	tests/server/test_protocol.py tests/server/test_smoke.py tests/server/test_uvicorn.py \
+	tests/server/test_connections.py tests/server/test_smoke.py tests/server/test_uvicorn.py \
 	tests/store tests/telemetry tests/throttling tests/web tests/test_addresses.py \
 	tests/test_deadline.py tests/test_settings.py
 

@@ -20,7 +20,7 @@ from authapi.rules.sessions import Sessions
 from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
 from authapi.web.answers import Answer
-from authapi.web.payloads import read_payload
+from authapi.web.bodies import read_payload
 from authapi.web.requests import sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 

@@ -20,9 +20,9 @@ from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
+from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits
 from authapi.server.listening import CannotListen, listen, port_of
-from authapi.server.protocol import GuardedProtocol
 from authapi.telemetry.logs import configure_logging
 from settings import Settings, SettingsError, load_settings, misspelt
 

@@ -11,14 +11,14 @@ from app import routes
 from authapi import errors
 from authapi.credentials.claims import Claims
 from authapi.credentials.signing_schedule import Schedule
-from authapi.server.limits import LIMITS
-from authapi.server.main import STOP_SECONDS
-from authapi.server.protocol import (
+from authapi.server.connections import (
     MAX_HEAD_BYTES,
     MAX_PIPELINED,
 )
+from authapi.server.limits import LIMITS
+from authapi.server.main import STOP_SECONDS
 from authapi.telemetry.flood import LINES_A_SECOND
-from authapi.web.payloads import MAX_BODY_BYTES
+from authapi.web.bodies import MAX_BODY_BYTES
 from manage import cli
 from settings import SettingsSchema, load_settings, schedule_of
 from tests.pages.reading import section, table, tables

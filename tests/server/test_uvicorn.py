@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from authapi.server.protocol import GuardedProtocol
+from authapi.server.connections import GuardedProtocol
 
 METHODS = {  # that are called, or in whose place there is one of ours, with what they take
     "connection_made": ["transport"],

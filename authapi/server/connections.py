@@ -24,8 +24,8 @@ from authapi.errors import (
     Refusal,
     RequestTimeout,
 )
-from authapi.server.heads import judge_head, without_upgrade
 from authapi.server.limits import LIMITS, Limits
+from authapi.server.strict_heads import judge_head, without_upgrade
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024

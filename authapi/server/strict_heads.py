@@ -3,7 +3,7 @@
 import re
 
 from authapi.errors import ContentTooLarge, InvalidRequest
-from authapi.web.payloads import MAX_BODY_BYTES
+from authapi.web.bodies import MAX_BODY_BYTES
 from authapi.web.requests import Headers
 
 _HOST = re.compile(rb"[A-Za-z0-9._:%\[\]~!$&'()*+;=-]*")

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits
-from authapi.server.protocol import GuardedProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"x" * 1_000_000
