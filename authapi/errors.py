@@ -182,6 +182,13 @@ class UnsupportedMediaType(Refusal):
     description = "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
 
 
+class EncodedContent(UnsupportedMediaType):
+    """The body is compressed, or said to be (RFC 9110, 15.5.16 and 12.5.3)."""
+
+    description = "Send the body as it is: no Content-Encoding is understood."
+    headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
+
+
 class ServerError(Refusal):
     """An error of the service (RFC 6749, 4.1.2.1)."""
 

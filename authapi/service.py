@@ -20,6 +20,7 @@ from authapi.rules.revocations import Revocations
 from authapi.rules.sessions import Sessions
 from authapi.server.background import attempt, repeat
 from authapi.telemetry.flood import Refusals
+from authapi.telemetry.logs import flush_log
 from authapi.throttling.client_logins import ClientLogins
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.throttling.shared_count import SharedCount
@@ -110,6 +111,7 @@ class Service:
         yield self._purge, PURGE_SECONDS
         yield self._key_uses.write, WRITE_SECONDS
         yield self.refusals.flush, FLUSH_SECONDS
+        yield flush_log, FLUSH_SECONDS
         if self.signing_keys:
             yield self.signing_keys.poll, WATCH_SECONDS
 

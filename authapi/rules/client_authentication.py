@@ -33,7 +33,8 @@ class ClientAuthentication:
         began = time.perf_counter()
         await self._failed_logins.admit(address)
         try:
-            return await self.judge(client_key, now)
+            # A key is pasted with what stands around it, and `invalid_client` is final.
+            return await self.judge(client_key.strip(), now)
         except InvalidClient as refusal:
             await self._failed_logins.count(address)
             refusal.answer_at = began + REFUSAL_SECONDS

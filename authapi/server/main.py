@@ -21,7 +21,7 @@ from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development
 from authapi.server.connections import GuardedProtocol
-from authapi.server.limits import LIMITS, Limits
+from authapi.server.limits import LIMITS, Limits, within_descriptors
 from authapi.server.listening import CannotListen, listen, port_of
 from authapi.telemetry.logs import configure_logging
 from settings import Settings, SettingsError, load_settings, misspelt
@@ -41,7 +41,7 @@ def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
             read_live(settings.signing_keys_file, time.time())
         configure_logging(settings.log_level, sys.stdout)
         warn_of_slips()
-        config = configure_server(settings, limits, stop_seconds)
+        config = configure_server(settings, within_descriptors(limits), stop_seconds)
         # First: if the port is in use, the demo key that is shown once must not be lost.
         listener = listen(settings.host, settings.port)
         welcome = asyncio.run(prepare(settings, port_of(listener)))

@@ -9,14 +9,17 @@ from typing import Any, TextIO
 import orjson
 
 from authapi.telemetry import audit
+from authapi.telemetry.lines import MAX_WAITING, Lines
 
 
 class LineHandler(logging.Handler):
-    """One lock, one write, one flush, and no filters."""
+    """One lock, one write, and no filters. What could not be written is counted, and told later."""
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+    def __init__(
+        self, stream: TextIO, formatter: logging.Formatter, max_waiting: int = MAX_WAITING
+    ) -> None:
         super().__init__()
-        self._stream = stream
+        self._lines = Lines(stream, max_waiting)
         self._format = formatter.format
         # Writing may start the garbage collector, and asyncio logs what that finds.
         self._turn = threading.RLock()
@@ -25,11 +28,27 @@ class LineHandler(logging.Handler):
         try:
             line = self._format(record)
             with self._turn:
-                self._stream.write(f"{line}\n")
-                self._stream.flush()
+                if self._lines.lost:
+                    self._tell_lost()
+                self._lines.put(line)
         except Exception:  # nobody reads any more: no request fails for that
             self.handleError(record)
         return True
+
+    def flush(self) -> None:
+        """Write what waits for a reader, as far as there is room."""
+        with self._turn:
+            if self._lines.write_waiting() and self._lines.lost:
+                self._tell_lost()
+
+    def close(self) -> None:
+        self._lines.close()
+        super().close()
+
+    def _tell_lost(self) -> None:
+        if self._lines.write_waiting():
+            count, self._lines.lost = self._lines.lost, 0
+            self._lines.put(self._format(audit.Event("audit_lines_lost", {"count": count})))
 
 
 class JSONFormatter(logging.Formatter):
@@ -62,6 +81,12 @@ class PlainFormatter(logging.Formatter):
         details: dict[str, str | None] = getattr(record, "details", {})
         pairs = (f"{name}={value}" for name, value in details.items())
         return " ".join([super().format(record), *pairs])
+
+
+async def flush_log() -> None:
+    """To be repeated, since the reader of a pipe may come back when nothing is logged."""
+    for handler in logging.root.handlers:
+        handler.flush()
 
 
 def configure_logging(level: str, stream: TextIO) -> None:

@@ -12,7 +12,12 @@ from starlette.datastructures import FormData, Headers
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from authapi.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from authapi.errors import (
+    ContentTooLarge,
+    EncodedContent,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
 from authapi.web.requests import values_of
 from authapi.web.schemas import Payload
 
@@ -49,6 +54,9 @@ async def _read_body(request: Request[Any]) -> bytes:
 
 
 async def _parse(request: Request[Any], body: bytes) -> object:
+    codings = b",".join(values_of(b"content-encoding", request.scope["headers"]))
+    if codings.strip().lower() not in (b"", b"identity"):
+        raise EncodedContent
     values = values_of(b"content-type", request.scope["headers"])
     content_type = b"".join(values[:1]).decode("latin-1")
     match content_type.partition(";")[0].strip().lower():
