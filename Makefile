@@ -10,7 +10,7 @@ VERSIONS := authapi/engines/migrations/versions
 CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/commands \
 	tests/credentials tests/endpoints tests/engines tests/project/test_house.py \
 	tests/project/test_security.py tests/project/test_tiers.py tests/rules \
-	tests/server/test_background.py tests/server/test_development.py tests/server/test_main.py \
+	tests/server/test_background.py tests/server/test_limits.py tests/server/test_development.py tests/server/test_main.py \
 	tests/server/test_connections.py tests/server/test_smoke.py tests/server/test_uvicorn.py \
 	tests/store tests/telemetry tests/throttling tests/web tests/test_addresses.py \
 	tests/test_deadline.py tests/test_settings.py
@@ -21,7 +21,7 @@ help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(VENV)/run.stamp  ## Serve on http://127.0.0.1:8000, set up first where nothing is
-	@$(BIN)/python app.py
+	@$(BIN)/python app.py || [ $$? -eq 130 ]  # by Ctrl-C, which is no error
 
 # Three at a time, also on two cores: a test waits as often as it works. Files are begun in the
 # order of tests/conftest.py, the longest first, and not by how many tests they have.
@@ -81,6 +81,8 @@ clean:  ## Remove what make and the tests made; the database and the secret stay
 	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules $(FASTIFY)/node_modules
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python

@@ -21,6 +21,7 @@ GROUPS: dict[str, list[click.Command]] = {
         client_keys.add_key,
         client_keys.rotate_key,
         client_keys.list_keys,
+        revoking.show_key,
         revoking.revoke_key,
     ],
     "Signing keys": [

@@ -175,17 +175,11 @@ class HeadTooLarge(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is in none of the three encodings."""
+    """The body is in none of the three media types, or compressed (RFC 9110, 15.5.16)."""
 
     status = 415
     error = "unsupported_media_type"
     description = "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
-
-
-class EncodedContent(UnsupportedMediaType):
-    """The body is compressed, or said to be (RFC 9110, 15.5.16 and 12.5.3)."""
-
-    description = "Send the body as it is: no Content-Encoding is understood."
     headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
 
 

@@ -115,7 +115,7 @@ def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Ser
         process = subprocess.Popen(
             [sys.executable, str(Path(code) / "app.py")],
             cwd=folder,
-            env=clean_environ() | watched(code) | {"PORT": str(port)} | environ,
+            env=clean_environ() | unwatched(code) | {"PORT": str(port)} | environ,
             stdout=console,
             stderr=subprocess.STDOUT,
             # Who ran the tests may ignore Ctrl-C, as `nohup` does, and a child would, too.
@@ -145,18 +145,16 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def clean_environ() -> dict[str, str]:
-    """The environment without any setting of ours, so that a test depends on no machine; and a
-    process is not watched for coverage, which makes it slow, unless a test needs it to be."""
+    """The environment without any setting of ours, so that a test depends on no machine."""
     from settings import SettingsSchema
 
-    left_out = {name.upper() for name in SettingsSchema().fields} | {WATCHED}
+    left_out = {name.upper() for name in SettingsSchema().fields}
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
-def watched(code: Path | str = ROOT) -> dict[str, str]:
-    """For the environment of a process whose coverage counts. That of a copy of the code cannot."""
-    counts = Path(code) == ROOT and WATCHED in os.environ
-    return {WATCHED: os.environ[WATCHED]} if counts else {}
+def unwatched(code: Path | str) -> dict[str, str]:
+    """For the environment of a process whose coverage cannot count: that of a copy of the code."""
+    return {} if Path(code) == ROOT else {WATCHED: ""}
 
 
 def code_files() -> list[Path]:
@@ -176,7 +174,7 @@ def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, str(ROOT / command[0]), *command[1:]],
         cwd=folder,
-        env=clean_environ() | watched() | environ,
+        env=clean_environ() | environ,
         capture_output=True,
         text=True,
         timeout=60,

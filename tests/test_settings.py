@@ -216,3 +216,11 @@ def test_a_secret_that_could_never_become_a_fallback_is_a_fault(secret: str) -> 
 def test_what_looks_like_a_setting_and_is_none_is_found_with_the_nearest() -> None:
     environ = {"WORKRES": "4", "workers": "4", "SECRET_KEY": "x", "PATH": "/bin", "HOSTNAME": "a"}
     assert misspelt(environ) == {"WORKRES": "WORKERS", "workers": "WORKERS"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TRUSTED_PROXIES", "localhost"), ("HOST", "127.0.0.1:9000")]
+)
+def test_what_is_no_address_is_a_fault(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: Takes "):
+        load_settings({name: value})

@@ -78,7 +78,7 @@ async def rotate_key(database: Database, settings: Settings, client: str, overla
             "user_id": row["id"],
             "client_key": key.text,
             "key_id": key.id,
-            "old_keys": [_as_json(old) for old in old_keys],
+            "old_keys": [as_json(old) for old in old_keys],
         },
         "\n".join([*lines, f"The new key of {row['name']!r} is shown this once:", key.text]),
     )
@@ -94,28 +94,34 @@ async def list_keys(database: Database, settings: Settings, client: str) -> Repo
     """
     row = await client_named(database, client)
     keys = await client_keys.list_keys(database, row["id"])
-    header = ("KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED")
     return Report(
-        [_as_json(key) for key in keys],
-        table(header, map(_cells, keys)) if keys else "It has no key; see add-key.",
+        [as_json(key) for key in keys],
+        table(KEY_HEADER, map(cells, keys)) if keys else "It has no key; see add-key.",
     )
 
 
-def _as_json(key: Row) -> dict[str, Any]:
+def state_of(key: Row, now: float) -> str:
+    """`open`, `ended` or `revoked`; of a disabled client an open key opens nothing either."""
+    if key["revoked_at"] is not None:
+        return "revoked"
+    return "ended" if key["expires_at"] is not None and key["expires_at"] <= now else "open"
+
+
+def as_json(key: Row) -> dict[str, Any]:
     names = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
     return {"key_id": key["id"]} | {name: key[name] for name in names}
 
 
-def _cells(key: Row) -> tuple[str, ...]:
-    state, end = "open", key["expires_at"]
-    if key["revoked_at"] is not None:
-        state, end = "revoked", key["revoked_at"]
-    elif end is not None and end <= time.time():
-        state = "ended"
+KEY_HEADER = ("KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED")
+
+
+def cells(key: Row) -> tuple[str, ...]:
+    """Under `KEY_HEADER`."""
+    end = key["expires_at"] if key["revoked_at"] is None else key["revoked_at"]
     return (
         key["id"],
         moment(key["created_at"]),
-        state,
+        state_of(key, time.time()),
         moment(end),
         str(key["uses"]),
         moment(key["last_used_at"]),

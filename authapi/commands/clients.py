@@ -56,35 +56,35 @@ def _scopes(text: str) -> str:
 
 @click.command()
 @click.argument("client", metavar="CLIENT")
-@click.argument("scope")
+@click.argument("scopes", metavar="SCOPES", nargs=-1, required=True)
 @confirmed
 @on_database
 async def set_scopes(
-    database: Database, settings: Settings, client: str, scope: str, yes: bool
+    database: Database, settings: Settings, client: str, scopes: tuple[str, ...], yes: bool
 ) -> Report:
     """Set what a client may do.
 
     To take a scope away ends every session that the client has.
     """
-    scopes, now = _scopes(scope), time.time()
+    granted, now = _scopes(" ".join(scopes)), time.time()
     row = await client_named(database, client)
-    was = await clients.set_scopes(database, row["id"], scopes, False, now)
+    was = await clients.set_scopes(database, row["id"], granted, False, now)
     if was is None:
         confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
-        was = await clients.set_scopes(database, row["id"], scopes, True, now) or ""
+        was = await clients.set_scopes(database, row["id"], granted, True, now) or ""
     await settled(settings)
-    audit.record("scopes_set", client=row["id"], name=row["name"], scopes=scopes)
-    takes_away = not is_within(was.split(), scopes)
+    audit.record("scopes_set", client=row["id"], name=row["name"], scopes=granted)
+    takes_away = not is_within(was.split(), granted)
     ended = "; its sessions are ended" if takes_away else ""
     return Report(
         {
             "user_id": row["id"],
             "name": row["name"],
-            "scopes": scopes,
+            "scopes": granted,
             "was": was,
             "sessions_ended": takes_away,
         },
-        f"{row['name']}: scopes {was or 'none'} → {scopes or 'none'}{ended}",
+        f"{row['name']}: scopes {was or 'none'} → {granted or 'none'}{ended}",
     )
 
 

@@ -20,14 +20,14 @@ from authapi.commands.running import (
     with_settings,
 )
 from authapi.credentials.claims import new_database_id
-from authapi.engines import copying, schema, sqlite_files
+from authapi.engines import copying, schema, sqlite_files, urls
 from authapi.engines.database import Database
 from authapi.rules import purging
 from authapi.rules.revocations import MARGIN_SECONDS
 from authapi.server.development import SECRET_FILE
 from authapi.store import database_identity, survey
 from authapi.telemetry import audit
-from settings import Settings, SettingsError, SettingsSchema, load_settings
+from settings import Settings, SettingsError, load_settings
 from tables import SCHEMA_REVISION
 
 
@@ -74,8 +74,10 @@ async def copy_database(source: Database, settings: Settings, url: str, yes: boo
     Stop every server of the source first. On SQLite that is checked; on PostgreSQL it cannot be
     known, so you are asked.
     """
-    if SettingsSchema(only=["database_url"]).validate({"DATABASE_URL": url}):
-        raise Failure("URL must look like sqlite:///auth.db or postgresql://user@host/database.")
+    try:
+        urls.read(url)
+    except urls.BadURL as fault:
+        raise Failure(f"URL: {fault}") from None
     if not source.is_sqlite:
         confirm("Are all its servers stopped? What they write meanwhile is not copied.", yes)
     try:
@@ -97,10 +99,14 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
     """
     if not database.is_sqlite:
         raise Failure("This is for SQLite; pg_dump backs a PostgreSQL database up.")
+    if not file.absolute().parent.is_dir():
+        raise Failure(f"There is no folder {file.absolute().parent}: make it first.")
     try:
         sqlite_files.back_up(database.url.database, file, new_database_id())
     except FileExistsError:
         raise Failure(f"There is a file {file} already; choose another name.") from None
+    except OSError as fault:
+        raise Failure(f"{file} cannot be written: {fault.strerror}.") from None
     except sqlite_files.DamagedFile as damage:
         raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
     audit.record("database_backed_up")

@@ -12,11 +12,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from authapi.engines import sqlite_files
-from settings import Settings
+from authapi.engines.database import (
+    Database,
+    explain,
+    is_damaged,
+    is_of_standby,
+    is_unwritable,
+)
+from authapi.engines.schema import NO_DATABASE
+from settings import Settings, misspelt
 
 F = TypeVar("F", bound=Callable[..., Any])
 SECRET_BITS = 100
 SPARE_BYTES = 100 * 2**20
+FULL = "Make room: a full disk ends log-outs."
+RIGHTS = "Let this user read and write the file, and its folder."
+DAMAGED = "Stop the server, and restore a back-up."
 CHECKED_BYTES = 2**30
 """SQLite reads about this much in a few seconds."""
 
@@ -56,6 +67,31 @@ def judge(good: bool, detail: str, worst: str = "warning") -> Seen:
     return ok(detail) if good else Seen(worst, detail)
 
 
+def has_no_room(database_file: str) -> bool:
+    """Not even for what SQLite needs to open it."""
+    return shutil.disk_usage(os.path.dirname(database_file) or ".").free < 2**20
+
+
+def remedy_for(database: Database, cause: BaseException) -> str:
+    """Where the database cannot be asked."""
+    if is_of_standby(cause):
+        return "Give the URL of the primary."
+    if not database.is_sqlite:
+        return "See that it runs, and that DATABASE_URL names it, its role and the password."
+    if not os.path.exists(database.url.database):
+        return NO_DATABASE
+    if is_damaged(cause):
+        return DAMAGED
+    return FULL if has_no_room(database.url.database) else RIGHTS
+
+
+def remedy_for_writing(cause: BaseException) -> str:
+    """Where it can be asked, and not written; empty where another has locked it."""
+    if not is_unwritable(cause):
+        return ""
+    return FULL if "full" in explain(cause) or "No space" in explain(cause) else RIGHTS
+
+
 class Checks(list[tuple[str, str, Callable[..., Any]]]):
     """Checks in the order in which they are written, each with its name and the usual remedy."""
 
@@ -85,6 +121,12 @@ def check_file(database_file: str) -> list[Check]:
 @of_settings("settings")
 def check_readable(settings: Settings) -> Seen:
     return ok("They can be read.")
+
+
+@of_settings("spelling", "Mend the name, or take it out.")
+def check_spelling(settings: Settings) -> Seen:
+    slips = [f"{name} is nearly {nearest}" for name, nearest in misspelt().items()]
+    return judge(not slips, f"{', '.join(slips) or 'Every setting is known'}.")
 
 
 @of_settings("secret", "Make another with `openssl rand -hex 32`.")
@@ -122,20 +164,23 @@ def check_address(settings: Settings) -> Seen:
     )
 
 
-@of_file("disk", "Make room: a full disk ends log-outs.")
+@of_file("disk", FULL)
 def check_disk(database_file: str, spare_bytes: int = SPARE_BYTES) -> Seen:
     free = shutil.disk_usage(os.path.dirname(database_file) or ".").free
     return judge(free >= spare_bytes, f"{free // 2**20} MiB are free.")
 
 
-@of_file("integrity", "Stop the server, and restore a back-up.")
+@of_file("integrity", DAMAGED)
 def check_integrity(database_file: str, most_bytes: int = CHECKED_BYTES) -> Seen:
     try:
         if os.path.getsize(database_file) > most_bytes:
             return ok("Not checked, since the file is large.")
         sqlite_files.check(database_file)
-    except (sqlite_files.DamagedFile, sqlite3.Error) as found:
+    except sqlite_files.DamagedFile as found:
         return fault(str(found))
+    except sqlite3.Error as found:
+        remedy = FULL if has_no_room(database_file) else RIGHTS
+        return fault(str(found), "" if is_damaged(found) else remedy)
     return ok("SQLite finds no fault in the file.")
 
 

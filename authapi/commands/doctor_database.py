@@ -4,9 +4,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from authapi.commands.doctor import Check, Checks, Seen, fault, judge, ok
+from authapi.commands.doctor import (
+    Check,
+    Checks,
+    Seen,
+    fault,
+    judge,
+    ok,
+    remedy_for,
+    remedy_for_writing,
+)
 from authapi.engines import schema
-from authapi.engines.database import FAULTS, Database, explain, is_of_standby
+from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.rules.revocations import MARGIN_SECONDS
 from authapi.server.development import DEMO_NAME
@@ -45,10 +54,7 @@ async def check_database(
                 if checked[0].status == "fault":
                     break  # without our tables, each of the other questions would fail
     except (TemporarilyUnavailable, *FAULTS) as cause:
-        remedy = f"See that it runs, and that DATABASE_URL names it. {schema.NO_DATABASE}"
-        if is_of_standby(cause):
-            remedy = "Give the URL of the primary."
-        return [*checked, Check("database", "fault", explain(cause), remedy)]
+        return [*checked, Check("database", "fault", explain(cause), remedy_for(database, cause))]
     return [Check("database", "ok", f"It answers ({database.url.dialect})."), *checked]
 
 
@@ -63,7 +69,6 @@ async def check_schema(context: Context) -> Seen:
 
 @of_database("identity", "Run `manage.py end-all-sessions`, or restore a back-up.")
 async def check_identity(context: Context) -> Seen:
-    """A restore by other means than `back-up` needs a new one."""
     row = await survey.find_identity(context.database)
     if row is None:
         return fault("The database has no identity.")
@@ -76,7 +81,6 @@ async def check_identity(context: Context) -> Seen:
     "Tokens that end by then are refused: `manage.py end-all-sessions` makes that good.",
 )
 async def check_purged(context: Context) -> Seen:
-    """Until then tokens are refused, since a row that ended them may be gone."""
     row = await survey.find_identity(context.database)
     until = max(row["access_purged_until"], row["refresh_purged_until"]) if row else 0
     seconds = until - context.clock()
@@ -109,9 +113,7 @@ async def check_clock(context: Context) -> Seen:
     "See pg_stat_activity and pg_prepared_xacts: commit it, or pg_terminate_backend.",
 )
 async def check_transactions(context: Context) -> Seen:
-    if context.database.is_sqlite:
-        return ok("SQLite has one writer at a time.")
-    seconds = await survey.oldest_writer(context.database)
+    seconds = 0.0 if context.database.is_sqlite else await survey.oldest_writer(context.database)
     return judge(
         seconds <= OPEN_SECONDS,
         f"The oldest that writes, in any database of this server, is {seconds:.0f} s old.",
@@ -127,13 +129,13 @@ async def check_numbers(context: Context) -> Seen:
     return judge(future == 0, f"{future} rows have transaction numbers of the future.")
 
 
-@of_database("writing", "Let this user write there, and end whoever holds a lock on it.")
+@of_database("writing", "End whoever holds a lock on it.")
 async def check_writing(context: Context) -> Seen:
     try:
         await survey.try_to_write(context.database)
     except TemporarilyUnavailable as cause:
-        return fault(explain(cause))
-    return ok("The database can be written.")
+        return fault(explain(cause), remedy_for_writing(cause))
+    return ok("Something was written, and nothing changed by it.")
 
 
 @of_database("clients")
@@ -173,9 +175,8 @@ async def check_disabled_clients(context: Context) -> Seen:
 
 
 async def _find(context: Context, kind: survey.Kind) -> tuple[int, str]:
-    """How many there are, and some names."""
-    now = context.clock()
-    old = now - OLD_DAYS * DAY_SECONDS
+    """How many, and some names."""
+    now, old = context.clock(), context.clock() - OLD_DAYS * DAY_SECONDS
     total, names = await survey.find_clients(context.database, kind, now, old, DEMO_NAME)
     more = ", and more" if total > len(names) else ""
     return total, f": {', '.join(names)}{more}" if names else ""
@@ -183,14 +184,12 @@ async def _find(context: Context, kind: survey.Kind) -> tuple[int, str]:
 
 @of_database("expired_rows", "Run `manage.py purge`, or the server.")
 async def check_expired_rows(context: Context) -> Seen:
-    """The server purges each minute, and a row may be over for a minute before."""
     expired = await survey.count_expired(context.database, context.clock() - DAY_SECONDS)
     return judge(expired == 0, f"{expired} rows are over for more than a day.")
 
 
 @of_database("ended_sessions")
 async def check_ended_sessions(context: Context) -> Seen:
-    """Those whose rows have not been purged yet."""
     now, counts = context.clock(), []
     today = now - now % DAY_SECONDS
     for ago in range(SHOWN_DAYS):

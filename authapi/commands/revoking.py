@@ -3,15 +3,18 @@
 import re
 import sys
 import time
+from dataclasses import asdict, dataclass
 from io import BufferedReader
 from typing import cast
 
 import click
 
+from authapi.commands.client_keys import KEY_HEADER, as_json, cells, state_of
 from authapi.commands.running import Failure, Report, confirm, confirmed, on_database, settled
+from authapi.commands.terminal import table
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Database, Row
-from authapi.store import client_keys
+from authapi.store import client_keys, clients
 from authapi.telemetry import audit
 from settings import Settings
 
@@ -65,7 +68,41 @@ async def revoke_key(
     for key in keys:
         if key["id"] in revoked:
             audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
-    return _report_revoked(ids, revoked, unknown)
+    owners = {key["id"]: await _owner(database, key["client_id"]) for key in keys}
+    return _report_revoked(ids, revoked, unknown, owners)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Of a key that is revoked, with how many others it has that open something."""
+
+    user_id: str
+    name: str
+    open_keys: int
+
+
+async def _owner(database: Database, client_id: str) -> Owner:
+    """A key may outlive its client only where rows were deleted by hand."""
+    client = await clients.find_client(database, client_id)
+    keys, now = await client_keys.list_keys(database, client_id), time.time()
+    return Owner(
+        client_id,
+        client["name"] if client else "",
+        sum(state_of(key, now) == "open" for key in keys),
+    )
+
+
+@click.command()
+@click.argument("key_id")
+@on_database
+async def show_key(database: Database, settings: Settings, key_id: str) -> Report:
+    """Show a key by its id, and whose it is."""
+    key = await _key_with_id(database, key_id)
+    owner = await _owner(database, key["client_id"])
+    shown = {"user_id": owner.user_id, "name": owner.name} | as_json(key)
+    return Report(
+        shown, table(("CLIENT", "NAME", *KEY_HEADER), [(owner.user_id, owner.name, *cells(key))])
+    )
 
 
 async def _key_with_id(database: Database, key_id: str) -> Row:
@@ -93,17 +130,30 @@ async def _keys_pasted(database: Database, found: dict[str, str]) -> tuple[list[
     return keys, unknown
 
 
-def _report_revoked(ids: list[str], revoked: set[str], unknown: list[str]) -> Report:
+def _report_revoked(
+    ids: list[str], revoked: set[str], unknown: list[str], owners: dict[str, Owner]
+) -> Report:
     kinds = {
         "revoked": [key_id for key_id in ids if key_id in revoked],
         "already_revoked": [key_id for key_id in ids if key_id not in revoked],
         "unknown": unknown,
     }
     says = {
-        "revoked": "Revoked {}; the sessions begun with it are ended.",
+        "revoked": "Revoked {}{}; the sessions begun with it are ended.",
         "already_revoked": "{} was revoked already.",
         "unknown": "{} is no key of ours.",
     }
+    whose = {key_id: _whose(owner) for key_id, owner in owners.items()}
     return Report(
-        kinds, "\n".join(says[kind].format(key_id) for kind in kinds for key_id in kinds[kind])
+        kinds | {"owners": {key_id: asdict(owner) for key_id, owner in owners.items()}},
+        "\n".join(
+            says[kind].format(key_id, whose.get(key_id, ""))
+            for kind in kinds
+            for key_id in kinds[kind]
+        ),
     )
+
+
+def _whose(owner: Owner) -> str:
+    left = f"{owner.open_keys} open {'key' if owner.open_keys == 1 else 'keys'}"
+    return f" of {owner.name!r} ({owner.user_id}), which has {left} left"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -74,7 +75,10 @@ def on_database(
 
     async def ask(settings: Settings, /, *args: P.args, **options: P.kwargs) -> Report:
         database = Database(settings.database_url)
-        await schema.prepare(database, create=settings.is_development)
+        await schema.prepare(database)
+        if settings.is_development:
+            file = os.path.abspath(database.url.database)
+            click.echo(f"Development mode, with {file}.", err=True)
         async with database:
             return await command(database, settings, *args, **options)
 

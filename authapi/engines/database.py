@@ -49,10 +49,16 @@ class Database(databases.Database):
             options["pool_size"] = pool_size
         super().__init__(parts, **options)
         self._outage = Outage(logger, "database_unreachable", "database_reachable")
+        self._unwritable = Outage(logger, "database_unwritable", "database_writable")
 
     async def __aenter__(self) -> Self:
         await self.connect()
         return self
+
+    @property
+    def is_unwritable(self) -> bool:
+        """Whether the last that was to be written could not: a full disk, or no right to write."""
+        return self._unwritable.is_on
 
     @property
     def is_sqlite(self) -> bool:
@@ -97,7 +103,9 @@ class Database(databases.Database):
 
         async def run() -> T:
             async with self.transaction():
-                return await action()
+                result = await action()
+            self._unwritable.end()
+            return result
 
         return await asyncio.shield(asyncio.create_task(run()))
 
@@ -107,7 +115,10 @@ class Database(databases.Database):
         """A statement that is a constant, outside of a transaction."""
         async with self.reached(seconds):
             # Past the library, whose bookkeeping of connections costs as much as all the rest.
-            return await self._backend.fetch(Bound(query, values))
+            rows: list[Row] = await self._backend.fetch(Bound(query, values))
+        if self._unwritable.is_on and getattr(query, "is_dml", False):
+            self._unwritable.end()
+        return rows
 
     async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Row]:
         if not isinstance(query, str):
@@ -127,7 +138,10 @@ class Database(databases.Database):
             async with asyncio.timeout_at(seconds and deadline.after(seconds)):
                 yield
         except FAULTS as fault:
-            self._outage.begin(fault)
+            if is_unwritable(fault):
+                self._unwritable.begin(fault, reason=first_line(fault))
+            else:
+                self._outage.begin(fault)
             raise TemporarilyUnavailable from fault
         self._outage.end()
 
@@ -141,10 +155,24 @@ def is_of_standby(fault: BaseException) -> bool:
     return isinstance(fault.__cause__ or fault, postgres.Standby)
 
 
+def is_unwritable(fault: BaseException) -> bool:
+    """The database answers, and takes nothing."""
+    cause = fault.__cause__ or fault
+    return isinstance(cause, postgres.UNWRITABLE) or sqlite.kind_of(cause) in sqlite.UNWRITABLE
+
+
+def is_damaged(fault: BaseException) -> bool:
+    """The content of a SQLite file is at fault, and not a right, a lock or a disk."""
+    return sqlite.kind_of(fault.__cause__ or fault) in sqlite.DAMAGED
+
+
 def explain(fault: BaseException) -> str:
-    """A line for the operator. Further lines of PostgreSQL's may quote a row."""
+    """A line for the operator."""
     if is_of_standby(fault):
         return postgres.STANDBY
-    cause = fault.__cause__ or fault
-    lines = str(cause).splitlines() or [type(cause).__name__]
-    return f"The database cannot be asked: {lines[0]}"
+    return f"The database cannot be asked: {first_line(fault.__cause__ or fault)}"
+
+
+def first_line(fault: BaseException) -> str:
+    """Further lines of PostgreSQL's may quote a row."""
+    return next(iter(str(fault).splitlines()), type(fault).__name__)

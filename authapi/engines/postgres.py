@@ -16,6 +16,7 @@ from authapi.engines.urls import dsn
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What asyncpg raises when the database cannot be asked. A time-out is an `OSError`; a server that
 goes down is an internal error."""
+UNWRITABLE = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to run a statement in a transaction, to close."""
 Standby = asyncpg.exceptions.TargetServerAttributeNotMatched

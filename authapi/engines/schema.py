@@ -14,8 +14,8 @@ from tables import SCHEMA_REVISION
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 NO_DATABASE = (
-    "On a first start, `python manage.py migrate` makes it. If there was one, restore a back-up: "
-    "an empty one knows no client."
+    "On a first start, `python manage.py migrate` makes it. If there was one, run this in its "
+    "folder and with its settings, or restore a back-up: an empty one knows no client."
 )
 OTHER_SCHEMA = f"The schema of the database is not revision {SCHEMA_REVISION}."
 
@@ -48,7 +48,8 @@ async def prepare(database: Database, create: bool = False) -> None:
     """
     if database.is_sqlite and not os.path.exists(database.url.database):
         if not create:
-            raise SchemaError(f"There is no database {database.url.database}.", NO_DATABASE)
+            file = os.path.abspath(database.url.database)
+            raise SchemaError(f"There is no database {file}.", NO_DATABASE)
         create_file(database.url.database)
     async with database:
         revision = await _revision(database)

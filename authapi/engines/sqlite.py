@@ -24,6 +24,13 @@ from authapi.engines.statements import Bound, Compiler
 FAULTS = (sqlite3.Error, OSError)
 """What is raised when the database cannot be asked."""
 READERS = 3
+UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def kind_of(fault: BaseException) -> int:
+    """SQLite's primary result code; 0 of what is no fault of SQLite's."""
+    return getattr(fault, "sqlite_errorcode", 0) & 0xFF
 
 
 class SQLiteBackend(DatabaseBackend):

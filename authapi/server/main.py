@@ -1,5 +1,6 @@
 """Starts the server: settings, the schema, and then uvicorn with its workers."""
 
+import argparse
 import asyncio
 import gc
 import logging
@@ -24,6 +25,7 @@ from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits, within_descriptors
 from authapi.server.listening import CannotListen, listen, port_of
 from authapi.telemetry.logs import configure_logging
+from authapi.telemetry.version import VERSION
 from settings import Settings, SettingsError, load_settings, misspelt
 
 logger = logging.getLogger("auth.settings")
@@ -34,6 +36,7 @@ STOP_SECONDS = 6
 
 def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
     """Serve until a signal. If it cannot start, says why in a line and exits with 2."""
+    read_arguments()
     try:
         settings = load_settings()
         development.with_secret(settings)
@@ -58,6 +61,16 @@ def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
         print(explain(fault), file=sys.stderr)
         sys.exit(2)
     serve(config, listener, welcome)
+
+
+def read_arguments() -> None:
+    """There are none but these two, which end the process."""
+    parser = argparse.ArgumentParser(
+        description="Serve. Each setting comes from the environment or from .env; "
+        "docs/configuration.md lists them, and `manage.py --help` what an operator does."
+    )
+    parser.add_argument("--version", action="version", version=f"auth-api {VERSION}")
+    parser.parse_args()
 
 
 def warn_of_slips() -> None:

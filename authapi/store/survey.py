@@ -15,8 +15,11 @@ PING_SECONDS = 1.5
 
 
 async def ping(database: Database) -> None:
-    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables."""
+    """Raises `TemporarilyUnavailable` unless the database answers, and with our tables; and, after
+    something could not be written, until something can."""
     await database.ask(PING, {}, PING_SECONDS)
+    if database.is_unwritable:
+        await try_to_write(database)
 
 
 TIME = {
@@ -74,12 +77,21 @@ async def count_future(database: Database) -> int:
     return int(await database.fetch_val(FUTURE))
 
 
-CHANGE_NOTHING = sa.delete(clients).where(sa.false())
+TO_AND_FRO = [
+    sa.update(identity).values(created_at=identity.c.created_at + step) for step in (1, -1)
+]
+"""Nothing is changed, but it is written and committed: a full disk is noticed by nothing less."""
 
 
 async def try_to_write(database: Database) -> None:
-    """Raises `TemporarilyUnavailable` where nothing can be written: a full disk, a standby."""
-    await database.fetch_all(CHANGE_NOTHING)
+    """Raises `TemporarilyUnavailable` where nothing can be written: a full disk, no right to."""
+
+    async def write() -> None:
+        for statement in TO_AND_FRO:
+            await database.fetch_all(statement)
+
+    async with database.reached(PING_SECONDS):
+        await database.atomically(write)
 
 
 LIST_CLIENTS = (

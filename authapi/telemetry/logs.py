@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from asyncio import CancelledError
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
@@ -83,6 +84,13 @@ class PlainFormatter(logging.Formatter):
         return " ".join([super().format(record), *pairs])
 
 
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what a second Ctrl-C, or the end of a stop, has broken off: it is no fault."""
+    if record.exc_info and isinstance(record.exc_info[1], CancelledError):
+        return False
+    return not record.getMessage().endswith("CancelledError\n")
+
+
 async def flush_log() -> None:
     """To be repeated, since the reader of a pipe may come back when nothing is logged."""
     for handler in logging.root.handlers:
@@ -95,6 +103,7 @@ def configure_logging(level: str, stream: TextIO) -> None:
     handlers = [LineHandler(stream, formatter)]
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     audit.logger.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
     # None of our lines shows these, so they need not be looked up (Logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # since Python 3.12

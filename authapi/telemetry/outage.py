@@ -12,10 +12,10 @@ class Outage:
         self._ended = ended
         self.is_on = False
 
-    def begin(self, fault: BaseException) -> None:
+    def begin(self, fault: BaseException, **details: str) -> None:
         """The text of the fault is left out: a driver may quote values in it."""
         if not self.is_on:
-            details = {"fault": type(fault).__name__}
+            details = {"fault": type(fault).__name__} | details
             self._logger.error(self._began, extra={"details": details})
         self.is_on = True
 

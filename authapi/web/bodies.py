@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from authapi.errors import (
     ContentTooLarge,
-    EncodedContent,
     InvalidRequest,
     UnsupportedMediaType,
 )
@@ -56,7 +55,7 @@ async def _read_body(request: Request[Any]) -> bytes:
 async def _parse(request: Request[Any], body: bytes) -> object:
     codings = b",".join(values_of(b"content-encoding", request.scope["headers"]))
     if codings.strip().lower() not in (b"", b"identity"):
-        raise EncodedContent
+        raise UnsupportedMediaType
     values = values_of(b"content-type", request.scope["headers"])
     content_type = b"".join(values[:1]).decode("latin-1")
     match content_type.partition(";")[0].strip().lower():

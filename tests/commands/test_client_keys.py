@@ -295,7 +295,8 @@ def test_whatever_a_revoked_key_minted_is_dead(
     other = report(manage, "add-key", "reporting")["client_key"]
     dying, living = log_in(api, registered.key), log_in(api, other)
     result = manage("revoke-key", registered.key_id, "--yes")
-    said = f"Revoked {registered.key_id}; the sessions begun with it are ended.\n"
+    owner = f"'reporting' ({registered.id}), which has 1 open key left"
+    said = f"Revoked {registered.key_id} of {owner}; the sessions begun with it are ended.\n"
     assert result.stdout == said
     assert events(result) == [("key_revoked", registered.id, registered.key_id)]
     assert_is_dead(api, dying)
@@ -350,7 +351,10 @@ def test_to_revoke_a_key_again_changes_nothing(
     manage: Manage, settings: Settings, registered: Registered
 ) -> None:
     once = report(manage, "revoke-key", registered.key_id, "--yes")
-    assert once == {"revoked": [registered.key_id], "already_revoked": [], "unknown": []}
+    assert (
+        once.items()
+        >= {"revoked": [registered.key_id], "already_revoked": [], "unknown": []}.items()
+    )
     (before,) = rows(settings)
     result = manage("revoke-key", registered.key_id)
     assert result.stdout == f"{registered.key_id} was revoked already.\n"
@@ -447,10 +451,11 @@ def test_every_key_in_what_is_pasted_is_revoked(
     living = log_in(api, spared.key)
     leaked = [registered.key, second["client_key"], gone.key, unknown.text]
     result = manage("revoke-key", "--stdin", "--yes", pasted="".join(leaked).encode())
+    owner = f"'reporting' ({registered.id}), which has 0 open keys left"
     assert sorted(result.stdout.splitlines()) == sorted(
         [
-            f"Revoked {registered.key_id}; the sessions begun with it are ended.",
-            f"Revoked {second['key_id']}; the sessions begun with it are ended.",
+            f"Revoked {registered.key_id} of {owner}; the sessions begun with it are ended.",
+            f"Revoked {second['key_id']} of {owner}; the sessions begun with it are ended.",
             f"{gone.key_id} was revoked already.",
             f"{unknown.id} is no key of ours.",
         ]
@@ -532,7 +537,10 @@ def test_a_key_is_found_in_whatever_is_pasted(
 ) -> None:
     pasted = PASTED[kind](registered.key.encode())
     told = report(manage, "revoke-key", "--stdin", "--yes", pasted=pasted)
-    assert told == {"revoked": [registered.key_id], "already_revoked": [], "unknown": []}
+    assert (
+        told.items()
+        >= {"revoked": [registered.key_id], "already_revoked": [], "unknown": []}.items()
+    )
 
 
 def test_a_command_that_fails_in_the_middle_changes_nothing(

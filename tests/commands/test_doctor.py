@@ -28,6 +28,7 @@ from tests.serving import serve
 
 CHECKS = [
     "settings",
+    "spelling",
     "secret",
     "fallbacks",
     "address",
@@ -137,6 +138,7 @@ def test_where_the_database_is_out_of_reach_the_rest_is_checked(
     assert {check for check, status in seen.items() if status == "fault"} == {"database"}
     assert {check for check, status in seen.items() if status == "ok"} == {
         "settings",
+        "spelling",
         "secret",
         "fallbacks",
         "address",
@@ -171,7 +173,7 @@ def test_in_development_a_secret_is_advised(
     run_doctor: Callable[..., Result], tmp_path: Path
 ) -> None:
     environ = {"SECRET_KEY": "", "DATABASE_URL": ""}
-    CliRunner().invoke(cli, ["list-clients"], env=environ)
+    CliRunner().invoke(cli, ["migrate"], env=environ)
     result = run_doctor("", "--json", **environ)
     assert result.exit_code == 0
     assert [one for one, status in statuses(result).items() if status != "ok"] == ["secret"]

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 from authapi.credentials.client_keys import digest_of, is_well_formed
+from authapi.engines.schema import NO_DATABASE
 from manage import cli
 from settings import Settings
 from tables import SCHEMA_REVISION
@@ -194,11 +195,7 @@ def test_a_database_is_never_made_unasked(
 ) -> None:
     database_file.unlink()
     result = manage(*command, status=2)
-    assert result.stderr == (
-        f"Error: There is no database {database_file}."
-        " On a first start, `python manage.py migrate` makes it."
-        " If there was one, restore a back-up: an empty one knows no client.\n"
-    )
+    assert result.stderr == (f"Error: There is no database {database_file}. {NO_DATABASE}\n")
     assert not database_file.exists()
 
 
@@ -209,17 +206,6 @@ def test_migrate_makes_the_database_and_may_be_repeated(
     for _ in range(2):
         assert manage("migrate").stdout == f"The schema is at revision {SCHEMA_REVISION}.\n"
         assert json.loads(manage("list-clients", "--json").stdout) == []
-
-
-def test_in_development_the_first_command_makes_the_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("SECRET_KEY", "DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    result = CliRunner().invoke(cli, ["create-client", "billing", "--json"])
-    assert is_well_formed(json.loads(result.stdout)["client_key"])
-    assert (tmp_path / "auth.db").exists()
 
 
 def test_bad_settings_are_told_and_nothing_is_done(manage: Manage, database_file: Path) -> None:

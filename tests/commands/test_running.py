@@ -40,6 +40,7 @@ WORKS = {
     "add-key": ["reporting", "--expires", "90d"],
     "rotate-key": ["reporting"],
     "list-keys": ["reporting"],
+    "show-key": ["{key_id}"],
     "revoke-key": ["{key_id}", "--yes"],
     "new-signing-key": [],
     "list-signing-keys": [],

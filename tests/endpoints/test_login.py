@@ -132,3 +132,14 @@ def test_each_client_gets_its_own_name(api: TestClient, register: Register, cloc
         pair = assert_answer(api.post("/login", json={"client_key": client.key}), 200)
         me = assert_answer(api.get("/me", headers=bearer(pair["access_token"])), 200)
         assert (me["name"], me["user_id"]) == (name, client.id)
+
+
+@pytest.mark.parametrize("around", ["{}\n", "  {}\t", "\r\n{}\r\n"])
+def test_white_space_around_a_pasted_key_is_no_part_of_it(
+    api: TestClient, registered: Registered, around: str
+) -> None:
+    pasted = around.format(registered.key)
+    assert_answer(api.post("/login", json={"client_key": pasted}), 200)
+    assert_answer(api.post("/login", data={"client_key": pasted}), 200)
+    torn = f"{registered.key[:20]} {registered.key[20:]}"
+    assert_refused(api.post("/login", json={"client_key": torn}), 401, "invalid_client")

@@ -11,6 +11,7 @@ import pytest
 
 from authapi.engines.database import Database, explain
 from authapi.engines.postgres import PROXIED
+from authapi.errors import TemporarilyUnavailable
 from authapi.store import survey
 from tests.conftest import SECRET, make_database
 from tests.postgres import Postgres
@@ -101,3 +102,26 @@ def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres) -> No
     with pytest.raises(Exception, match="too many connections") as raised:
         asyncio.run(act())
     assert "too many connections" in explain(raised.value)
+
+
+def test_who_has_none_and_gets_none_is_told_so(postgres: Postgres) -> None:
+    """There is none of ours to wait for."""
+    url = postgres.new_database()
+    asyncio.run(make_database(url))
+    role = f"lost_{named(url)}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN")
+    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}", named(url))
+
+    async def act() -> None:
+        async with Database(url.replace("postgres@", f"{role}@")) as database:
+            await survey.ping(database)
+            await asyncio.to_thread(postgres.execute, f"ALTER ROLE {role} CONNECTION LIMIT 0")
+            await asyncio.to_thread(
+                postgres.execute,
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'",
+            )
+            with pytest.raises(TemporarilyUnavailable):
+                for _ in range(20):  # the first may still find the connection that was ended
+                    await survey.ping(database)
+
+    asyncio.run(act())

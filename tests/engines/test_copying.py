@@ -437,7 +437,7 @@ def test_a_target_that_cannot_be_is_one_line_without_its_password(manage: Manage
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
     if not url.endswith(":1/auth"):  # which is a URL; nobody listens there
-        assert result.stderr.startswith("Error: URL must look like ")
+        assert result.stderr.startswith("Error: URL: ")
     assert PASSWORD not in result.stderr
 
 

@@ -78,8 +78,11 @@ def test_a_full_disk(
         filler = fill(small_disk)
         assert call(served, "/logout", pair["access_token"]).status_code == 503
         assert call(served, "/me", pair["access_token"]).status_code == 200
-        assert '"event":"database_unreachable"' in served.console
-        assert re.search(r"^warning +disk: 0 MiB", operator.type(check), re.MULTILINE)
+        assert '"event":"database_unwritable"' in served.console
+        assert call(served, "/readyz").status_code == 503
+        checked = operator.type(check, may_fail=True)
+        assert re.search(r"^warning +disk: 0 MiB", checked, re.MULTILINE)
+        assert re.search(r"^fault +writing: .* full", checked, re.MULTILINE)
         filler.unlink()
         vacuum, du = act.splitlines()
         assert operator.type(vacuum) == "journalctl --vacuum-size=200M\n"
@@ -88,7 +91,7 @@ def test_a_full_disk(
         disk, reachable = operator.type(over).splitlines()
         # The small disk has less room than the doctor asks for, whatever is on it.
         assert re.match(r"warning +disk: [12] MiB are free.", disk)
-        assert '"event":"database_reachable"' in reachable
+        assert '"event":"database_writable"' in reachable
 
 
 def test_503(live: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_leaked_key(live: Path) -> None:
         assert key_id in operator.type(check)
         _, added, revoked, found = operator.type(act).splitlines()
         assert is_well_formed(added)
-        assert revoked.startswith(f"Revoked {key_id}; ")
+        assert revoked.startswith(f"Revoked {key_id} of ")
         assert found == "./leaked.txt"
         (line,) = [each for each in operator.type(over).splitlines() if key_id in each]
         assert "revoked" in line

@@ -74,7 +74,9 @@ def test_every_event_is_listed() -> None:
     recorded = re.findall(r'(?:record\(|event = )"(\w+)"', code)
     assert set(first_names("The audit trail")) == set(recorded)
     watched = set(first_names("What to watch"))
-    logged = re.findall(r'(?:logger\.(?:error|warning)\(|Outage\(logger,)\s*"(\w+)', code)
+    logged = re.findall(
+        r'(?:logger\.(?:error|warning)\(|Outage\(logger,|audit\.Event\()\s*"(\w+)', code
+    )
     assert set(logged) < watched < {*recorded, *logged}
 
 

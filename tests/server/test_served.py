@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from authapi.engines.schema import NO_DATABASE
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.postgres import Postgres
 from tests.serving import (
@@ -129,10 +130,7 @@ def test_a_lost_database_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     """The revoked tokens would be good again."""
     result = run(tmp_path, "app.py", SECRET_KEY="s" * 32)
     assert result.returncode == 2
-    assert result.stderr == (
-        "There is no database auth.db. On a first start, `python manage.py migrate` makes it."
-        " If there was one, restore a back-up: an empty one knows no client.\n"
-    )
+    assert result.stderr == (f"There is no database {tmp_path / 'auth.db'}. {NO_DATABASE}\n")
     assert not (tmp_path / "auth.db").exists()
 
 
@@ -278,3 +276,18 @@ def test_no_secret_key_or_token_is_logged(tmp_path: Path, level: str) -> None:
     for hidden in (key, digest_of(key), secret, pair["access_token"], pair["refresh_token"]):
         assert hidden not in log
         assert hidden[-20:] not in log
+
+
+def test_a_second_ctrl_c_is_as_quiet_as_the_first(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        host, _, port = served.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            served.process.send_signal(signal.SIGINT)
+            give_up = time.monotonic() + 20
+            while "Waiting for" not in served.console:
+                assert time.monotonic() < give_up
+                time.sleep(0.02)
+            served.process.send_signal(signal.SIGINT)
+            assert served.process.wait(timeout=20) == 130
+    assert "Traceback" not in served.console

@@ -1,5 +1,6 @@
 """Whatever body a stranger sends, the answer is one clear refusal that repeats nothing of it."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -170,3 +171,18 @@ def test_a_schema_of_ones_own_keeps_its_validators() -> None:
     assert Interval().read({"first": 1, "last": 2}) == {"first": 1, "last": 2}
     with pytest.raises(ValidationError, match="ends before it begins"):
         Interval().read({"first": 2, "last": 1})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "gzip, identity", "x"])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_compressed_body_is_refused_as_such_and_so_is_what_is_said_to_be_one(
+    api: TestClient, coding: str, is_packed: bool
+) -> None:
+    body = b'{"client_key": "x"}'
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    content = gzip.compress(body) if is_packed else body
+    response = api.post("/login", content=content, headers=headers)
+    assert_refused(response, 415, "unsupported_media_type")
+    assert response.headers["Accept-Encoding"] == "identity"
+    headers["Content-Encoding"] = "identity"
+    assert_refused(api.post("/login", content=body, headers=headers), 401, "invalid_client")
