@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import orjson
 
 from authapi.telemetry import audit
-from authapi.telemetry.lines import MAX_WAITING, Lines
+from authapi.telemetry.log_output import MAX_WAITING, Lines
 
 
 class LineHandler(logging.Handler):

@@ -14,6 +14,7 @@ NOT_IN_CORE = {
     "tests/pages": "types every command that the pages show",
     "tests/project/test_postman.py": "runs newman",
     "tests/server/test_listening.py": "real processes, one for each test",
+    "tests/server/test_nginx.py": "real processes, nginx among them",
     "tests/server/test_served.py": "real processes, one for each test",
     "tests/server/test_signing_key_rotation.py": "waits for keys to become due",
     "tests/server/test_slow_clients.py": "waits for who is slow",

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from authapi.telemetry import audit
-from authapi.telemetry.lines import Lines
+from authapi.telemetry.log_output import Lines
 from authapi.telemetry.logs import JSONFormatter, LineHandler
 from tests.conftest import SECRET
 from tests.serving import ROOT, clean_environ, create_client, end, free_port, is_ready
