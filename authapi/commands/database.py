@@ -155,6 +155,9 @@ def doctor() -> Report:
             checked += check_file(database.url.database)
         checked += asyncio.run(check_database(database, settings))
     checked.append(check_permissions(files))
-    lines = [f"{one.status:7}  {one.check}: {one.detail} {one.remedy}".rstrip() for one in checked]
+    lines = [
+        f"{one.status:7}  {one.check}: {one.detail}" + (one.remedy and f" → {one.remedy}")
+        for one in checked
+    ]
     is_faulty = any(one.status == "fault" for one in checked)
     return Report([asdict(one) for one in checked], "\n".join(lines), exit_code=int(is_faulty))

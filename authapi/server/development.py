@@ -2,12 +2,14 @@
 
 import os
 import secrets
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from authapi.addresses import UNIX_PREFIX
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
 from authapi.setting_fields import SECRET_BYTES
@@ -52,20 +54,43 @@ async def register_demo_client(database: Database) -> str | None:
     return key.text if is_first else None
 
 
+def bold(text: str) -> str:
+    """Where standard output is a terminal, and NO_COLOR (no-color.org) is not set."""
+    is_shown = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return f"\033[1m{text}\033[0m" if is_shown else text
+
+
 def welcome(client_key: str, host: str, port: int) -> str:
     """What the console shows once."""
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url(host, port)
     return f"""\
 No SECRET_KEY is set, so this is development mode, with a secret of its own in {SECRET_FILE}.
 A client named "{DEMO_NAME}" was registered. Its key is shown this once:
 
-    {client_key}
+    {bold(client_key)}
 
 Log in with it, and use the two tokens of the answer:
 
-    curl -d client_key={client_key} {url}/login
-    curl -H "Authorization: Bearer ACCESS_TOKEN" {url}/me
-    curl -d refresh_token=REFRESH_TOKEN {url}/refresh-token
+    curl -w '\\n' -d client_key={client_key} {url}/login
+    curl -w '\\n' -H "Authorization: Bearer ACCESS_TOKEN" {url}/me
+    curl -w '\\n' -d refresh_token=REFRESH_TOKEN {url}/refresh-token
 
-It serves on {url}. Press Ctrl-C to stop.
+It serves on {bold(url)}. Press Ctrl-C to stop.
 """
+
+
+def welcome_back(database_file: str, count: int, host: str, port: int) -> str:
+    """What it shows at each later start: the key is not known any more."""
+    known = "1 client" if count == 1 else f"{count} clients"
+    return f"""\
+Development mode, with {os.path.abspath(database_file)}: {known}.
+Another key: python manage.py add-key {DEMO_NAME}
+
+It serves on {bold(_url(host, port))}. Press Ctrl-C to stop.
+"""
+
+
+def _url(host: str, port: int) -> str:
+    if host.startswith(UNIX_PREFIX):
+        return host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -24,6 +24,7 @@ from authapi.server import development
 from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits, within_descriptors
 from authapi.server.listening import CannotListen, listen, port_of
+from authapi.store import clients
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
 from settings import Settings, SettingsError, load_settings, misspelt
@@ -82,7 +83,7 @@ def warn_of_slips() -> None:
 async def prepare(settings: Settings, port: int) -> str:
     """Before the first worker starts: the schema, and in development the demo client.
 
-    Returns what a newcomer is told, if one is there.
+    Returns what a developer is told at last.
     """
     database = Database(settings.database_url)
     lock: AbstractContextManager[None] = nullcontext()
@@ -96,7 +97,11 @@ async def prepare(settings: Settings, port: int) -> str:
         return ""
     async with database:
         client_key = await development.register_demo_client(database)
-    return development.welcome(client_key, settings.host, port) if client_key else ""
+        count = len(await clients.list_clients(database))
+    if client_key:
+        return development.welcome(client_key, settings.host, port)
+    file = database.url.database
+    return development.welcome_back(file, count, settings.host, port)
 
 
 class WelcomingServer(uvicorn.Server):

@@ -1,6 +1,7 @@
 """How log lines look, and where they go."""
 
 import logging
+import os
 import threading
 from asyncio import CancelledError
 from datetime import UTC, datetime
@@ -72,16 +73,25 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class PlainFormatter(logging.Formatter):
-    """For people at a terminal."""
+DIM, YELLOW, RED = "\033[2m", "\033[33m", "\033[31m"
+PLAIN = "\033[0m"
 
-    def __init__(self) -> None:
+
+class PlainFormatter(logging.Formatter):
+    """For people at a terminal: what is no trouble is dim, where it `is_coloured`."""
+
+    def __init__(self, is_coloured: bool = False) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._is_coloured = is_coloured
 
     def format(self, record: logging.LogRecord) -> str:
         details: dict[str, str | None] = getattr(record, "details", {})
         pairs = (f"{name}={value}" for name, value in details.items())
-        return " ".join([super().format(record), *pairs])
+        line = " ".join([super().format(record), *pairs])
+        if not self._is_coloured:
+            return line
+        colour = RED if record.levelno >= logging.ERROR else YELLOW
+        return f"{colour if record.levelno >= logging.WARNING else DIM}{line}{PLAIN}"
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -99,7 +109,8 @@ async def flush_log() -> None:
 
 def configure_logging(level: str, stream: TextIO) -> None:
     """Plain lines at a terminal, else JSON; and the audit trail whatever the level."""
-    formatter = PlainFormatter() if stream.isatty() else JSONFormatter()
+    is_coloured = not os.environ.get("NO_COLOR")
+    formatter = PlainFormatter(is_coloured) if stream.isatty() else JSONFormatter()
     handlers = [LineHandler(stream, formatter)]
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     audit.logger.setLevel(logging.INFO)

@@ -12,6 +12,7 @@ NOT_IN_CORE = {
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
     "tests/pages": "types every command that the pages show",
+    "tests/project/test_make.py": "makes a virtual environment",
     "tests/project/test_postman.py": "runs newman",
     "tests/server/test_listening.py": "real processes, one for each test",
     "tests/server/test_nginx.py": "real processes, nginx among them",

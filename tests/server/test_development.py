@@ -74,5 +74,5 @@ def test_the_demo_client_is_registered_on_the_first_start_alone(settings: Settin
 )
 def test_the_welcome_names_the_key_and_where_to_log_in(host: str, url: str) -> None:
     text = welcome("ck_1_2", host, 8000)
-    assert f"    curl -d client_key=ck_1_2 {url}/login\n" in text
+    assert f"    curl -w '\\n' -d client_key=ck_1_2 {url}/login\n" in text
     assert text.splitlines()[-1] == f"It serves on {url}. Press Ctrl-C to stop."

@@ -56,3 +56,15 @@ def test_that_nobody_reads_the_lines_is_no_fault_of_a_request(
     record = logging.makeLogRecord({"msg": "login", "levelname": "INFO"})
     assert LineHandler(stream, JSONFormatter()).handle(record)
     assert "I/O operation on closed file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("level", "colour"), [("INFO", "2"), ("WARNING", "33"), ("ERROR", "31"), ("CRITICAL", "31")]
+)
+def test_at_a_terminal_trouble_has_a_colour_and_the_rest_is_dim(level: str, colour: str) -> None:
+    number = logging.getLevelNamesMapping()[level]
+    record = logging.makeLogRecord({"msg": "x", "levelno": number, "levelname": level})
+    assert re.fullmatch(
+        rf"\x1b\[{colour}m.* {level} x\x1b\[0m", PlainFormatter(True).format(record)
+    )
+    assert "\x1b" not in PlainFormatter().format(record)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from limits import WindowStats, parse
 from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -18,7 +19,7 @@ from app import create_app
 from authapi.errors import TooManyFailures
 from authapi.telemetry.logs import JSONFormatter
 from authapi.throttling.failed_logins import FailedLogins
-from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount
+from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount, seconds_left
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
@@ -238,3 +239,10 @@ def duration(action: Callable[[], None]) -> float:
     start = time.monotonic()
     action()
     return time.monotonic() - start
+
+
+@pytest.mark.parametrize(("ahead", "left"), [(3654, 60), (30.2, 31), (0.1, 1), (-3600, 1)])
+def test_nobody_is_told_to_wait_longer_than_the_limits_own_period(ahead: float, left: int) -> None:
+    """Though the wall clock, by which the library counts, was set back under a lock-out."""
+    window = WindowStats(reset_time=time.time() + ahead, remaining=0)
+    assert seconds_left(window, parse("30/minute")) == left
