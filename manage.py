@@ -57,7 +57,7 @@ class Manage(click.Group):
 def cli(shows_audit: bool) -> None:
     """Manage the login service. The audit trail goes to standard error, unless that is a terminal,
     where the answer of the command says the same."""
-    # A fault of the database is told once, in the line that the command ends with.
+    # A fault of the database is reported once, in the line that the command ends with.
     configure_logging("critical", sys.stderr)
     audit.logger.disabled = sys.stderr.isatty() and not shows_audit
 

@@ -112,7 +112,7 @@ def check_settings(settings: Settings) -> list[Check]:
 
 
 def check_file(database_file: str) -> list[Check]:
-    """Of a SQLite database; that it is not there is told where it is asked."""
+    """Of a SQLite database. Whether it is there is seen where it is asked."""
     if not os.path.exists(database_file):
         return []
     return [look(database_file).named(name, remedy) for name, remedy, look in of_file]

@@ -31,7 +31,7 @@ SHOWN_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A database that is connected, and what its servers are told."""
+    """A database that is connected, and the settings of its servers."""
 
     database: Database
     settings: Settings

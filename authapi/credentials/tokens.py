@@ -30,7 +30,7 @@ _LATEST = 2**53
 
 
 class Tokens:
-    """Signs with the first secret and verifies with all of them, until it is told to use keys of a
+    """Signs with the first secret and verifies with all of them, until it is given keys of a
     file: then these sign, and the secrets only verify. Durations are in seconds.
 
     No token is known before `serve` has told of which database they are.

@@ -28,7 +28,7 @@ class CopyRefused(Exception):
 
 
 async def copy(source: Database, target: Database) -> dict[str, int]:
-    """Copy from the connected `source`; tell how many rows each table has.
+    """Copy from the connected `source`; return how many rows each table has.
 
     The target gets the identity of the source, so that sessions go on.
 
@@ -79,7 +79,7 @@ async def _demand_empty(target: Database) -> None:
 
 
 async def _fill(source: Database, target: Database, table: sa.Table) -> int:
-    """Insert every row, and tell how many there were.
+    """Insert every row, and return how many there were.
 
     What orders commits on one engine means nothing on the other. So the target gets a number of
     its own, of this very transaction: a server that starts later loads all of these rows, and

@@ -15,7 +15,7 @@ class Limits:
     """For each worker. A test makes them smaller."""
 
     connections: int = 1_000
-    """Past it, whoever has kept us waiting for the longest has to go."""
+    """Past it, the connection that has kept us waiting for the longest is closed."""
     wait_seconds: float = 10.0
     """How long a head may take to arrive, then a body, and then an answer to be read."""
     check_seconds: float = 1.0

@@ -83,7 +83,7 @@ def warn_of_slips() -> None:
 async def prepare(settings: Settings, port: int) -> str:
     """Before the first worker starts: the schema, and in development the demo client.
 
-    Returns what a developer is told at last.
+    Returns what is shown last; empty outside of development.
     """
     database = Database(settings.database_url)
     lock: AbstractContextManager[None] = nullcontext()

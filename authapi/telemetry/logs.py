@@ -15,7 +15,7 @@ from authapi.telemetry.log_output import MAX_WAITING, Lines
 
 
 class LineHandler(logging.Handler):
-    """One lock, one write, and no filters. What could not be written is counted, and told later."""
+    """One lock, one write, and no filters. What could not be written is counted, and reported."""
 
     def __init__(
         self, stream: TextIO, formatter: logging.Formatter, max_waiting: int = MAX_WAITING

@@ -1,3 +1,3 @@
-"""The version of the service, as it tells it."""
+"""Which version of the service this is."""
 
 VERSION = "0.1.0"
