@@ -63,6 +63,9 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
     secret = (tmp_path / ".secret_key").read_text()
     with serve(tmp_path) as served:
         assert "ck_" not in served.console
+        assert f"Development mode, with {tmp_path / 'auth.db'}: 1 client.\n" in served.console
+        assert "manage.py add-key demo" in served.console
+        assert f"It serves on {served.url}. Press Ctrl-C to stop.\n" in served.console
         assert "curl" not in served.console
         assert_answer(request("GET", f"{served.url}/me", headers=bearer(token)), 200)
         assert_answer(request("POST", f"{served.url}/login", json={"client_key": key}), 200)
