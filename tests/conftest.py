@@ -64,8 +64,8 @@ def log_level() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def unwatched() -> Iterator[None]:
-    """For tests that run the same lines ten thousand times, which takes twice as long where they
-    are watched for coverage. Other tests reach each of them."""
+    """From here to the end of the module: for tests that run the same lines ten thousand times,
+    which takes twice as long where they are watched for coverage. Others reach each of them."""
     coverage = Coverage.current()
     if coverage is not None:
         coverage.stop()

@@ -31,7 +31,7 @@ from tests.faults.services import (
     url_for,
 )
 from tests.postgres import Postgres, run_postgres, run_standby
-from tests.serving import free_port, run
+from tests.serving import free_port, run, watched
 
 LATE = {"wal_writer_delay": "10s", "wal_writer_flush_after": "64MB", "autovacuum": "off"}
 """What is committed asynchronously is written so late that a crash surely loses it."""
@@ -194,7 +194,7 @@ def test_a_standby_is_not_served_from(tmp_path: Path, replicated: Replicated) ->
     """Neither by a server nor by a command, and each says in a line what is amiss."""
     replicated.wait_until_replicated()
     url = replicated.standby.url(str(Database(replicated.url).url.database))
-    environ = SECRET | {"DATABASE_URL": url, "PORT": str(free_port())}
+    environ = SECRET | watched() | {"DATABASE_URL": url, "PORT": str(free_port())}
     for workers in ("1", "2"):
         served = run(tmp_path, "app.py", WORKERS=workers, **environ)
         assert (served.returncode, served.stderr) == (2, f"{STANDBY}\n"), served

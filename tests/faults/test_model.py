@@ -49,8 +49,6 @@ from tests.faults.model import (
 from tests.faults.services import SOAK, scaled
 
 LONG = 10**9
-pytestmark = pytest.mark.usefixtures("unwatched")
-
 EXAMPLES = scaled(25, 2000)
 STEPS = scaled(40, 80)
 
@@ -715,6 +713,7 @@ def mutated(mutant: Mutant) -> type[Machine]:
     return type("Model", (Machine,), changed)
 
 
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("without", MUTANTS)
 def test_each_rule_taken_out_is_found(without: str) -> None:
     with pytest.raises(AssertionError):
