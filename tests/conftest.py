@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.store import database_identity
 from settings import Settings, load_settings
-from tests.postgres import MIGRATED, Postgres, make_files, run_postgres
+from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
 from tests.serving import ROOT
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
@@ -248,6 +249,12 @@ LONGEST = (
     "tests/commands",
 )
 """Begun first, or else one of them is left over at the end, and all but one process are idle."""
+
+
+def pytest_configure() -> None:
+    """Where the folders of the tests are, unless whoever runs them says so."""
+    if folder := memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,6 +41,13 @@ END $$
 """
 
 
+def memory() -> Path | None:
+    """A folder that is in memory, where there is enough: a busy disk makes every server slow, and
+    no test here cuts the power."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    return MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
+
+
 class Postgres:
     """A server that can be stopped and started, and makes databases."""
 
@@ -213,10 +220,7 @@ def _started(server: PostgresServer) -> Iterator[Postgres]:
 
 @contextmanager
 def _room(prefix: str) -> Iterator[Path]:
-    """A folder in memory where there is enough of it: a busy disk makes a server slow."""
-    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
-    folder = MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
-    with TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix=prefix, dir=memory(), ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 

@@ -30,6 +30,8 @@ START_SECONDS = 30
 ANSWERED_SECONDS = 20
 WATCHED = "COVERAGE_PROCESS_CONFIG"
 """By this, a process is told to note which lines it runs."""
+UNWATCHED = {WATCHED: ""}
+"""For a server whose lines other tests reach, and which has much to do."""
 
 
 def free_port() -> int:
@@ -152,9 +154,14 @@ def clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
+def watched() -> dict[str, str]:
+    """For the environment of a process whose coverage counts although its neighbours' does not."""
+    return {WATCHED: os.environ.get(WATCHED, "")}
+
+
 def unwatched(code: Path | str) -> dict[str, str]:
     """For the environment of a process whose coverage cannot count: that of a copy of the code."""
-    return {} if Path(code) == ROOT else {WATCHED: ""}
+    return {} if Path(code) == ROOT else UNWATCHED
 
 
 def code_files() -> list[Path]:

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from authapi.engines.database import Database
+from authapi.errors import TemporarilyUnavailable
 from authapi.store.survey import ping
 from tests.conftest import Clock, make_database
 from tests.copies import copy_of
@@ -83,5 +85,26 @@ def test_questions_that_are_given_up_leave_no_turn_behind(url: str) -> None:
                 await asyncio.gather(*tasks, return_exceptions=True)
             async with asyncio.timeout(10):
                 await asyncio.gather(*(ping(database) for _ in range(RUSH)))
+
+    asyncio.run(act())
+
+
+def test_a_dedicated_connection_that_is_lost_is_not_used_again(
+    url: str, postgres: Postgres
+) -> None:
+    async def act() -> None:
+        async with Database(url) as database:
+            first = await database.dedicated_connection()
+            assert await database.dedicated_connection() is first
+            pid = sa.select(sa.func.pg_backend_pid().label("pid"))
+            ((found,),) = await database.fetch_on(first, pid, {})
+            await asyncio.to_thread(postgres.execute, f"SELECT pg_terminate_backend({found})")
+            with pytest.raises(TemporarilyUnavailable):
+                async with database.reached(5):
+                    await database.fetch_on(first, pid, {})
+            second = await database.dedicated_connection()
+            assert second is not first
+            ((other,),) = await database.fetch_on(second, pid, {})
+            assert other != found
 
     asyncio.run(act())

@@ -18,7 +18,7 @@ from tests import serving
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.faults.proxy import Proxy, proxied
 from tests.postgres import Postgres, run_postgres
-from tests.serving import Served, children, run, serve
+from tests.serving import UNWATCHED, Served, children, run, serve, watched
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""
@@ -27,6 +27,7 @@ SECRET = {
     # All callers come from one address, and a few clients begin all of the sessions.
     "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
     "LOGINS_BY_CLIENT": "1000000/second",
+    **UNWATCHED,
 }
 
 
@@ -124,7 +125,8 @@ def serve_cluster(
         create_users(postgres, users)
         url = postgres.new_database()
         urls = [url_for(user, url) for user in users[:-1]] + [url_for(users[-1], url, proxy)]
-        with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+        environ = {"REFRESH_GRACE_SECONDS": str(GRACE_SECONDS)} | watched()
+        with serve_nodes(folder, urls, **environ) as service:
             yield Cluster(postgres, proxy, service, url)
 
 

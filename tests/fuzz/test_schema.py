@@ -26,7 +26,7 @@ from tests import forge, signing
 from tests.checks import assert_answer, bearer
 from tests.conftest import DATABASE_ID, make_database
 from tests.fuzz.budget import budget
-from tests.serving import ROOT, Served, serve
+from tests.serving import ROOT, UNWATCHED, Served, serve
 
 DESCRIPTION = json.loads((ROOT / "tests" / "fuzz" / "openapi.json").read_text())
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
@@ -103,6 +103,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
         "LOGIN_FAILURES_TOGETHER": "1000000/second",
         "LOG_LEVEL": "debug",
+        **UNWATCHED,
     }
     with serve(folder, **environ) as served:
         yield served
