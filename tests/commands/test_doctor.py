@@ -16,8 +16,10 @@ from click.testing import CliRunner, Result
 from authapi.commands import doctor
 from authapi.commands.doctor import Check
 from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, check_database
+from authapi.credentials.claims import MAX_SESSION_SECONDS
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
+from authapi.rules import purging
 from authapi.server.development import DEMO_NAME
 from authapi.store import clients, revocations, survey
 from manage import cli
@@ -475,3 +477,18 @@ def test_an_open_transaction_that_writes_is_told(settings: Settings) -> None:
 
     asyncio.run(act_on())
     assert look(settings)["transactions"].status == "ok"
+
+
+def test_a_purge_that_went_by_a_clock_that_was_ahead_is_found(settings: Settings) -> None:
+    async def act() -> None:
+        async with Database(settings.database_url) as database:
+            for ended_id in ("session", "other"):  # the newest row stays
+                ending = revocations.ending_by_operator(ended_id, "test", NOW)
+                await revocations.end_session(database, ending)
+            await purging.purge(database, NOW + 2 * MAX_SESSION_SECONDS, 10)
+
+    asyncio.run(act())
+    found = look(settings)["purged"]
+    assert found.status == "warning"
+    assert "ahead" in found.detail
+    assert "end-all-sessions" in found.remedy
