@@ -15,9 +15,12 @@ MAKE_SECONDS = 120
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Of a make that runs the tests it would say which folder it enters.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", *arguments],
         cwd=ROOT,
+        env=environ,
         capture_output=True,
         text=True,
         timeout=MAKE_SECONDS,

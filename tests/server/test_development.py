@@ -70,7 +70,12 @@ def test_the_demo_client_is_registered_on_the_first_start_alone(settings: Settin
 
 
 @pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")]
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("unix:/run/a.sock", "unix:/run/a.sock"),
+    ],
 )
 def test_the_welcome_names_the_key_and_where_to_log_in(host: str, url: str) -> None:
     text = welcome("ck_1_2", host, 8000)
