@@ -7,13 +7,16 @@ VERSIONS := authapi/engines/migrations/versions
 
 # The core: what needs no network, and hardly a process of its own. Each file of tests/ that is not
 # in it is named, with the reason, in tests/project/test_tiers.py.
-CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/commands \
-	tests/credentials tests/endpoints tests/engines tests/project/test_house.py \
-	tests/project/test_security.py tests/project/test_tiers.py tests/rules \
-	tests/server/test_background.py tests/server/test_limits.py tests/server/test_development.py tests/server/test_main.py \
-	tests/server/test_connections.py tests/server/test_smoke.py tests/server/test_uvicorn.py \
-	tests/store tests/telemetry tests/throttling tests/web tests/test_addresses.py \
-	tests/test_deadline.py tests/test_settings.py
+CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py \
+	tests/commands/test_client_keys.py tests/commands/test_database.py \
+	tests/commands/test_doctor.py tests/commands/test_manage.py tests/commands/test_running.py \
+	tests/commands/test_signing_keys.py tests/credentials tests/endpoints tests/engines \
+	tests/project/test_house.py tests/project/test_security.py tests/project/test_tiers.py \
+	tests/rules tests/server/test_background.py tests/server/test_limits.py \
+	tests/server/test_development.py tests/server/test_main.py tests/server/test_connections.py \
+	tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/telemetry \
+	tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
+	tests/test_settings.py
 
 .PHONY: help run check test soak fuzz migration timing group-commit scale bench lint format lock clean
 

@@ -9,6 +9,7 @@ from tests.serving import ROOT
 MAKEFILE = (ROOT / "Makefile").read_text()
 NOT_IN_CORE = {
     "tests/attacks/test_http.py": "waits for a socket, case by case",
+    "tests/commands/test_mistakes.py": "real processes, one for each command",
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
     "tests/pages": "types every command that the pages show",
