@@ -9,7 +9,7 @@ from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.conftest import Judge
 from tests.faults.services import Service, manage, scaled
 
-OVERLAP_SECONDS = scaled(4, 20)
+OVERLAP_SECONDS = scaled(6, 20)
 LAST_SECONDS = 3
 """Before the end of an old key, when the last of its holders takes up the new one."""
 ROTATIONS = scaled(2, 10)
