@@ -148,9 +148,8 @@ class PostgresConnection(LibraryConnection):
                 try:
                     self._connection = await self._pool.acquire()
                 except asyncpg.TooManyConnectionsError:
-                    if self._pool.get_size() == 0:
-                        raise
-                    await asyncio.sleep(FULL_SECONDS)  # one of ours is free in a moment
+                    # One is free in a moment; else the caller's own limit ends the wait.
+                    await asyncio.sleep(FULL_SECONDS)
         except BaseException:
             self._backend.turns.release()
             raise

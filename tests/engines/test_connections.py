@@ -104,8 +104,7 @@ def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres) -> No
     assert "too many connections" in explain(raised.value)
 
 
-def test_who_has_none_and_gets_none_is_told_so(postgres: Postgres) -> None:
-    """There is none of ours to wait for."""
+def test_who_gets_none_within_the_limit_is_told_so(postgres: Postgres) -> None:
     url = postgres.new_database()
     asyncio.run(make_database(url))
     role = f"lost_{named(url)}"
