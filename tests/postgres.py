@@ -48,6 +48,11 @@ def memory() -> Path | None:
     return MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
 
 
+def database_of(url: str) -> str:
+    """The name of a database, from a URL of `Postgres.url`."""
+    return url.partition("@/")[2].partition("?")[0]
+
+
 class Postgres:
     """A server that can be stopped and started, and makes databases."""
 

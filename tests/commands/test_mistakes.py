@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.disks import fill
-from tests.postgres import Postgres
+from tests.postgres import Postgres, database_of
 from tests.serving import create_client, run
 
 ENVIRON = {"SECRET_KEY": SECRET}
@@ -110,7 +110,7 @@ def test_a_role_without_rights_and_a_foreign_table_are_a_line(
     tmp_path: Path, postgres: Postgres
 ) -> None:
     url = postgres.new_database()
-    name = url.partition("@/")[2].partition("?")[0]
+    name = database_of(url)
     postgres.execute(f"CREATE ROLE {name} LOGIN")
     as_role = url.replace("postgres@", f"{name}@")
     said = line(tmp_path, "manage.py", "migrate", DATABASE_URL=as_role, **ENVIRON)

@@ -14,15 +14,11 @@ from authapi.engines.postgres import PROXIED
 from authapi.errors import TemporarilyUnavailable
 from authapi.store import survey
 from tests.conftest import SECRET, make_database
-from tests.postgres import Postgres
+from tests.postgres import Postgres, database_of
 from tests.serving import end, free_port, run
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 START_SECONDS = 20
-
-
-def named(url: str) -> str:
-    return url.partition("@/")[2].partition("?")[0]
 
 
 @pytest.fixture
@@ -37,11 +33,11 @@ def pooled(postgres: Postgres, made: str, tmp_path: Path) -> Iterator[str]:
     """By way of a pgbouncer with the settings that everybody finds."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed")
-    port, configuration = free_port(), tmp_path / "pgbouncer.ini"
+    port, configuration, name = free_port(), tmp_path / "pgbouncer.ini", database_of(made)
     ignored = "extra_float_digits,lock_timeout,synchronous_commit"
     lines = [
         "[databases]",
-        f"{named(made)} = host={postgres.socket_folder} dbname={named(made)} user=postgres",
+        f"{name} = host={postgres.socket_folder} dbname={name} user=postgres",
         "[pgbouncer]",
         "listen_addr = 127.0.0.1",
         f"listen_port = {port}",
@@ -55,7 +51,7 @@ def pooled(postgres: Postgres, made: str, tmp_path: Path) -> Iterator[str]:
     user = [] if postgres.system_user is None else ["-u", postgres.system_user]
     process = subprocess.Popen([PGBOUNCER, "-q", *user, str(configuration)])
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/{named(made)}"
+        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
     finally:
         end(process, seconds=10)
 
@@ -73,16 +69,25 @@ def test_a_pooler_that_drops_what_we_ask_for_is_named_at_the_start(
         assert ended.stderr.removeprefix("Error: ") == f"The database cannot be asked: {PROXIED}\n"
 
 
-def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres) -> None:
+def new_role(postgres: Postgres, url: str, limit: int = -1) -> str:
+    """May use the tables of that database, by so many connections at once; -1 is no limit."""
+    role = f"role_of_{database_of(url)}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {limit}")
+    grant = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    postgres.execute(grant, database_of(url))
+    return role
+
+
+def as_role(url: str, role: str) -> str:
+    return url.replace("postgres@", f"{role}@")
+
+
+def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres, made: str) -> None:
     """The server gives this role three: one is kept aside, so that two take turns."""
-    url = postgres.new_database()
-    asyncio.run(make_database(url))
-    role = f"few_{named(url)}"
-    postgres.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 3")
-    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}", named(url))
+    role = new_role(postgres, made, limit=3)
 
     async def act() -> None:
-        async with Database(url.replace("postgres@", f"{role}@")) as database:
+        async with Database(as_role(made, role)) as database:
             await database.dedicated_connection()
             for _ in range(5):
                 await asyncio.gather(*(survey.ping(database) for _ in range(40)))
@@ -90,13 +95,11 @@ def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres) 
     asyncio.run(act())
 
 
-def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres) -> None:
-    url = postgres.new_database()
-    role = f"none_{named(url)}"
-    postgres.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres, made: str) -> None:
+    role = new_role(postgres, made, limit=0)
 
     async def act() -> None:
-        async with Database(url.replace("postgres@", f"{role}@")):
+        async with Database(as_role(made, role)):
             raise AssertionError("it was let in")
 
     with pytest.raises(Exception, match="too many connections") as raised:
@@ -104,15 +107,11 @@ def test_where_not_even_one_is_left_it_is_said_at_once(postgres: Postgres) -> No
     assert "too many connections" in explain(raised.value)
 
 
-def test_who_gets_none_within_the_limit_is_told_so(postgres: Postgres) -> None:
-    url = postgres.new_database()
-    asyncio.run(make_database(url))
-    role = f"lost_{named(url)}"
-    postgres.execute(f"CREATE ROLE {role} LOGIN")
-    postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}", named(url))
+def test_who_gets_none_within_the_limit_is_told_so(postgres: Postgres, made: str) -> None:
+    role = new_role(postgres, made)
 
     async def act() -> None:
-        async with Database(url.replace("postgres@", f"{role}@")) as database:
+        async with Database(as_role(made, role)) as database:
             await survey.ping(database)
             await asyncio.to_thread(postgres.execute, f"ALTER ROLE {role} CONNECTION LIMIT 0")
             await asyncio.to_thread(

@@ -15,7 +15,7 @@ from authapi.engines import schema, urls
 from authapi.engines.database import Database
 from authapi.store import survey
 from tables import SCHEMA_REVISION
-from tests.postgres import Postgres
+from tests.postgres import Postgres, database_of
 from tests.tls import TLSFront
 
 
@@ -119,7 +119,7 @@ def test_tls_is_spoken_as_the_url_says(postgres: Postgres, certificate: Path, mo
             assert (front.plain == 0) == (mode != "disable")
             assert (front.encrypted == 0) == (mode == "disable")
 
-    database = postgres.new_database().partition("@/")[2].partition("?")[0]
+    database = database_of(postgres.new_database())
     asyncio.run(act())
 
 

@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 from app import create_app
-from authapi.engines.database import Database
 from authapi.engines.schema import NO_DATABASE
 from manage import cli
 from settings import Settings
@@ -35,7 +34,7 @@ from tests.faults.services import (
     serve_file,
     serve_nodes,
 )
-from tests.postgres import Postgres
+from tests.postgres import Postgres, database_of
 from tests.serving import free_port, run, serve
 
 LIVES = 6
@@ -143,10 +142,6 @@ def test_a_database_that_is_not_there_is_asked_for_in_a_line_that_says_both(
 
 def serve_database(folder: Path, url: str, count: int = 2) -> AbstractContextManager[Service]:
     return serve_nodes(folder, [url] * count, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS))
-
-
-def database_of(url: str) -> str:
-    return str(Database(url).url.database)
 
 
 def test_a_postgresql_database_that_is_dropped_and_made_anew_under_its_nodes_knows_no_token(
