@@ -112,15 +112,19 @@ def _set(environ: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if value}
 
 
+def _environment() -> dict[str, str]:
+    """`.env` in the current folder, overruled by the environment. Raises `SettingsError`."""
+    return _set(_read_file(Path(".env"))) | _set(os.environ)
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read `environ`; by default `.env` in the current folder, overruled by the environment.
 
     An empty value counts as unset. Raises `SettingsError` with a line for each fault.
     """
-    if environ is None:
-        environ = _set(_read_file(Path(".env"))) | _set(os.environ)
+    given = _environment() if environ is None else _set(environ)
     try:
-        settings: Settings = SettingsSchema().load(_set(environ))
+        settings: Settings = SettingsSchema().load(given)
     except ValidationError as error:
         faults = error.messages_dict.items()
         lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(faults)]
@@ -130,12 +134,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """What `environ` sets that looks like a setting and is none, each with the nearest one."""
-    if environ is None:
-        environ = _set(_read_file(Path(".env"))) | _set(os.environ)
+    given = _environment() if environ is None else environ
     ours = [setting.name.upper() for setting in dataclasses.fields(Settings)]
     nearest = {
         name: get_close_matches(name.upper(), ours, n=1, cutoff=ALIKE)
-        for name in environ.keys() - set(ours)
+        for name in given.keys() - set(ours)
     }
     return {name: found[0] for name, found in sorted(nearest.items()) if found}
 

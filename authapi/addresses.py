@@ -40,6 +40,13 @@ def _read_proxy(proxy: str) -> str:
         ) from None
 
 
+def url_of(host: str, port: int) -> str:
+    """Of a service that listens there; `host` itself where that is a Unix socket."""
+    if host.startswith(UNIX_PREFIX):
+        return host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def check_host(host: str) -> None:
     """Raises `ValueError` if nobody could listen there, and says what to write instead."""
     if host.startswith(UNIX_PREFIX):

@@ -6,7 +6,7 @@ A message repeats no value, since that may be a secret.
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from limits import parse
 from limits.errors import ConfigurationError
@@ -17,6 +17,7 @@ from marshmallow.validate import Range
 from authapi.addresses import check_host, read_proxies
 from authapi.engines import urls
 
+T = TypeVar("T")
 SECRET_BYTES = 32
 """RFC 7518, 3.2: an HS256 key has at least as many bytes as the hash it makes."""
 
@@ -55,28 +56,27 @@ def storage(uri: str) -> None:
         raise ValidationError("Must look like memory:// or valkey://127.0.0.1:6379.") from None
 
 
-def served_database(url: str) -> None:
+def _read_by(read: Callable[[str], T], text: str) -> T:
+    """Whose `ValueError` says what to write instead, and repeats nothing."""
     try:
-        urls.read(url)
-    except urls.BadURL as fault:
+        return read(text)
+    except ValueError as fault:
         raise ValidationError(str(fault)) from None
+
+
+def served_database(url: str) -> None:
+    _read_by(urls.read, url)
 
 
 def listenable(host: str) -> None:
-    try:
-        check_host(host)
-    except ValueError as fault:
-        raise ValidationError(str(fault)) from None
+    _read_by(check_host, host)
 
 
 class Proxies(fields.Field[str]):
     """Addresses and networks, comma-separated."""
 
     def _deserialize(self, value: Any, *args: object, **kwargs: object) -> str:
-        try:
-            return read_proxies(str(value))
-        except ValueError as fault:
-            raise ValidationError(str(fault)) from None
+        return _read_by(read_proxies, str(value))
 
 
 class Secrets(fields.Field[tuple[str, ...]]):

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from authapi.engines import sqlite_files
 from authapi.engines.database import (
     Database,
-    explain,
     is_damaged,
+    is_full,
     is_of_standby,
     is_unwritable,
 )
@@ -89,7 +89,7 @@ def remedy_for_writing(cause: BaseException) -> str:
     """Where it can be asked, and not written; empty where another has locked it."""
     if not is_unwritable(cause):
         return ""
-    return FULL if "full" in explain(cause) or "No space" in explain(cause) else RIGHTS
+    return FULL if is_full(cause) else RIGHTS
 
 
 class Checks(list[tuple[str, str, Callable[..., Any]]]):

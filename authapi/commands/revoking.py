@@ -68,7 +68,9 @@ async def revoke_key(
     for key in keys:
         if key["id"] in revoked:
             audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
-    owners = {key["id"]: await _owner(database, key["client_id"]) for key in keys}
+    clients_of = {key["client_id"] for key in keys}
+    owner_of = {client_id: await _owner(database, client_id) for client_id in clients_of}
+    owners = {key["id"]: owner_of[key["client_id"]] for key in keys}
     return _report_revoked(ids, revoked, unknown, owners)
 
 

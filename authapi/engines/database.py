@@ -161,6 +161,12 @@ def is_unwritable(fault: BaseException) -> bool:
     return isinstance(cause, postgres.UNWRITABLE) or sqlite.kind_of(cause) in sqlite.UNWRITABLE
 
 
+def is_full(fault: BaseException) -> bool:
+    """The disk is, so that nothing can be written."""
+    cause = fault.__cause__ or fault
+    return isinstance(cause, postgres.FULL) or sqlite.kind_of(cause) == sqlite.FULL
+
+
 def is_damaged(fault: BaseException) -> bool:
     """The content of a SQLite file is at fault, and not a right, a lock or a disk."""
     return sqlite.kind_of(fault.__cause__ or fault) in sqlite.DAMAGED

@@ -16,7 +16,8 @@ from authapi.engines.urls import dsn
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What asyncpg raises when the database cannot be asked. A time-out is an `OSError`; a server that
 goes down is an internal error."""
-UNWRITABLE = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
+FULL = asyncpg.DiskFullError
+UNWRITABLE = (FULL, asyncpg.ReadOnlySQLTransactionError)
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to run a statement in a transaction, to close."""
 Standby = asyncpg.exceptions.TargetServerAttributeNotMatched
@@ -53,6 +54,8 @@ class Unfit(OSError):
 class PostgresBackend(LibraryBackend):
     """A pool of at most `pool_size` connections, and one that it keeps aside."""
 
+    turns: asyncio.Semaphore
+
     def __init__(
         self, url: DatabaseURL, pool_size: int = 8, close_seconds: float = TIMEOUT_SECONDS
     ) -> None:
@@ -60,7 +63,6 @@ class PostgresBackend(LibraryBackend):
         self._pool_size = pool_size
         self._close_seconds = close_seconds
         self._dedicated: asyncpg.Connection | None = None
-        self.turns = asyncio.Semaphore(pool_size)
         self._compiler = Compiler(self._dialect, _place)
 
     async def connect(self) -> None:

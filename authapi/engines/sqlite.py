@@ -24,7 +24,8 @@ from authapi.engines.statements import Bound, Compiler
 FAULTS = (sqlite3.Error, OSError)
 """What is raised when the database cannot be asked."""
 READERS = 3
-UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+FULL = sqlite3.SQLITE_FULL
+UNWRITABLE = {FULL, sqlite3.SQLITE_READONLY}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 

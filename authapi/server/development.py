@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from authapi.addresses import UNIX_PREFIX
+from authapi.addresses import url_of
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
 from authapi.setting_fields import SECRET_BYTES
@@ -62,7 +62,7 @@ def bold(text: str) -> str:
 
 def welcome(client_key: str, host: str, port: int) -> str:
     """What the console shows once."""
-    url = _url(host, port)
+    url = url_of(host, port)
     return f"""\
 No SECRET_KEY is set, so this is development mode, with a secret of its own in {SECRET_FILE}.
 A client named "{DEMO_NAME}" was registered. Its key is shown this once:
@@ -86,11 +86,5 @@ def welcome_back(database_file: str, count: int, host: str, port: int) -> str:
 Development mode, with {os.path.abspath(database_file)}: {known}.
 Another key: python manage.py add-key {DEMO_NAME}
 
-It serves on {bold(_url(host, port))}. Press Ctrl-C to stop.
+It serves on {bold(url_of(host, port))}. Press Ctrl-C to stop.
 """
-
-
-def _url(host: str, port: int) -> str:
-    if host.startswith(UNIX_PREFIX):
-        return host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

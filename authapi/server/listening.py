@@ -7,7 +7,7 @@ import socket
 import stat
 from contextlib import suppress
 
-from authapi.addresses import UNIX_PREFIX
+from authapi.addresses import UNIX_PREFIX, url_of
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -29,8 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise CannotListen(f"HOST={host} has no address here: set HOST to one of ours.") from None
     except OSError as fault:
         raise CannotListen(explain_fault(fault, host, port)) from None
-    authority = f"[{host}]" if ":" in host else host
-    url = f"http://{authority}:{port_of(listener)}"
+    url = url_of(host, port_of(listener))
     logger.info("Uvicorn running on %s (Press CTRL+C to quit)", url)
     return listener
 

@@ -96,10 +96,9 @@ async def prepare(settings: Settings, port: int) -> str:
     if not settings.is_development:
         return ""
     async with database:
-        client_key = await development.register_demo_client(database)
+        if client_key := await development.register_demo_client(database):
+            return development.welcome(client_key, settings.host, port)
         count = len(await clients.list_clients(database))
-    if client_key:
-        return development.welcome(client_key, settings.host, port)
     file = database.url.database
     return development.welcome_back(file, count, settings.host, port)
 

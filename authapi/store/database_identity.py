@@ -7,24 +7,24 @@ from authapi.engines.database import Database
 from authapi.store.revocations import REGISTRY_VERSION, greater
 from tables import identity, revoked_jtis
 
-newest_number = (
+_newest_number = (
     sa.select(sa.func.max(revoked_jtis.c.commit_order))
     .where(revoked_jtis.c.commit_order.is_not(None))
     .scalar_subquery()
 )
-_is_over = sa.and_(
+is_over = sa.and_(
     revoked_jtis.c.expires_at < sa.bindparam("before"),
     # The greatest number stays, since on SQLite the next one follows from it.
     sa.or_(
         revoked_jtis.c.commit_order.is_(None),
-        revoked_jtis.c.commit_order < newest_number,
+        revoked_jtis.c.commit_order < _newest_number,
     ),
 )
 PURGE = (
     sa.delete(revoked_jtis)
     .where(
         revoked_jtis.c.jti.in_(
-            sa.select(revoked_jtis.c.jti).where(_is_over).limit(sa.bindparam("batch"))
+            sa.select(revoked_jtis.c.jti).where(is_over).limit(sa.bindparam("batch"))
         ),
         # Once more: on PostgreSQL a row may have been renewed while this waited for it.
         revoked_jtis.c.expires_at < sa.bindparam("before"),

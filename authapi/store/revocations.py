@@ -130,12 +130,13 @@ async def end_session(database: Database, ending: Ending) -> Ended:
     return Ended(ending.ended_id, **written) if written else ending.ended()
 
 
+_excluded = insert(revoked_jtis).excluded
 REGISTRY_VERSION = "registry"
 """The one id that ends no token, but what workers have cached of clients and their keys."""
 MARK_REGISTRY_CHANGED = _end.on_conflict_do_update(
     index_elements=[revoked_jtis.c.jti],
     set_={
-        name: insert(revoked_jtis).excluded[name]
+        name: _excluded[name]
         for name in ("revoked_at", "access_expires_at", "expires_at", "commit_order")
     },
 ).returning(revoked_jtis.c.jti)
@@ -148,7 +149,6 @@ async def mark_registry_changed(database: Database, now: float) -> None:
     await database.fetch_one(MARK_REGISTRY_CHANGED, change.values())
 
 
-_excluded = insert(revoked_jtis).excluded
 _later_era = {
     "reason": _excluded.reason,
     "ended_by": _excluded.ended_by,

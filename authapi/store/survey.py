@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from authapi.engines.database import Database, Row
 from authapi.store.client_keys import key_is_open
-from authapi.store.database_identity import newest_number
+from authapi.store.database_identity import is_over
 from authapi.store.revocations import REGISTRY_VERSION
 from tables import client_keys, clients, identity, revoked_jtis
 
@@ -158,10 +158,7 @@ def _count(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(revoked_jtis).where(*conditions)
 
 
-EXPIRED = _count(
-    revoked_jtis.c.expires_at < sa.bindparam("before"),
-    revoked_jtis.c.commit_order.is_(None) | (revoked_jtis.c.commit_order < newest_number),
-)
+EXPIRED = _count(is_over)
 
 
 async def count_expired(database: Database, before: float) -> int:

@@ -31,26 +31,22 @@ class LineHandler(logging.Handler):
             line = self._format(record)
             with self._turn:
                 if self._lines.lost:
-                    self._tell_lost()
+                    self.flush()
                 self._lines.put(line)
         except Exception:  # nobody reads any more: no request fails for that
             self.handleError(record)
         return True
 
     def flush(self) -> None:
-        """Write what waits for a reader, as far as there is room."""
+        """Write what waits for a reader, as far as there is room, and then what was lost."""
         with self._turn:
             if self._lines.write_waiting() and self._lines.lost:
-                self._tell_lost()
+                count, self._lines.lost = self._lines.lost, 0
+                self._lines.put(self._format(audit.Event("audit_lines_lost", {"count": count})))
 
     def close(self) -> None:
         self._lines.close()
         super().close()
-
-    def _tell_lost(self) -> None:
-        if self._lines.write_waiting():
-            count, self._lines.lost = self._lines.lost, 0
-            self._lines.put(self._format(audit.Event("audit_lines_lost", {"count": count})))
 
 
 class JSONFormatter(logging.Formatter):

@@ -69,7 +69,7 @@ def _network_of(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address  # a Unix socket's peer has none
+        return address  # as `unix`, of who connects by a Unix socket
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, 64), strict=False))
     return address

@@ -28,8 +28,10 @@ def values_of(name: bytes, headers: Headers) -> list[bytes]:
 
 
 def sender_of(scope: Scope) -> str:
-    """The network address of the client; empty where there is none, as behind a Unix socket."""
-    return scope["client"][0] if scope["client"] else ""
+    """The network address of the client, as `OriginMiddleware` has left it; `unix` by a Unix
+    socket, and empty where the server knows none."""
+    address: str = scope["client"][0]
+    return address
 
 
 class OriginMiddleware:
