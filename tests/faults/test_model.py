@@ -49,7 +49,7 @@ from tests.faults.model import (
 from tests.faults.services import SOAK, scaled
 
 LONG = 10**9
-EXAMPLES = scaled(25, 2000)
+EXAMPLES = scaled(25, 500)
 STEPS = scaled(40, 80)
 
 MOMENTS = [0.1, 0.3, 0.6, 0.6]
