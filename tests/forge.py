@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conftest import DATABASE_ID, NOW, SECRET
 
-ACCESS_CLAIMS = {
+REFRESH_CLAIMS = {
     "iss": "auth-api",
     "aud": "auth-api",
     "sub": "client-1",
@@ -20,6 +20,7 @@ ACCESS_CLAIMS = {
     "iat": int(NOW),
     "exp": int(NOW) + 900,
 }
+ACCESS_CLAIMS = REFRESH_CLAIMS | {"client_id": "client-1"}
 
 
 def encode(data: bytes) -> str:
@@ -50,9 +51,17 @@ def sign(signing_input: str, secret: str = SECRET, digest: str = "sha256") -> st
     return f"{signing_input}.{encode(signature)}"
 
 
+def claims_for(typ: str, **changes: Any) -> dict[str, Any]:
+    """An access token names its client once more (RFC 9068, 2.2)."""
+    if typ != "at+jwt":
+        return REFRESH_CLAIMS | changes
+    sub = changes.get("sub", REFRESH_CLAIMS["sub"])
+    return ACCESS_CLAIMS | {"client_id": sub} | changes
+
+
 def token(typ: str = "at+jwt", secret: str = SECRET, **changes: Any) -> str:
     """A token with a right signature; a claim that is set to `...` is left out."""
-    claims = {name: value for name, value in (ACCESS_CLAIMS | changes).items() if value is not ...}
+    claims = {name: value for name, value in claims_for(typ, **changes).items() if value is not ...}
     return sign(f"{segment(header(typ, secret))}.{segment(claims)}", secret)
 
 

@@ -96,7 +96,7 @@ def signing_input(key: Key, typ: str = "at+jwt", **changes: Any) -> str:
     """The header and payload of a token; a change of `alg` or `kid` is one of the header."""
     header = {"alg": key.alg, "typ": typ, "kid": f"{key.public['kid']}.{DATABASE_ID}"}
     header |= {name: changes.pop(name) for name in ("alg", "kid") if name in changes}
-    return f"{forge.segment(header)}.{forge.segment(forge.ACCESS_CLAIMS | changes)}"
+    return f"{forge.segment(header)}.{forge.segment(forge.claims_for(typ, **changes))}"
 
 
 def token(key: Key, typ: str = "at+jwt", **changes: Any) -> str:

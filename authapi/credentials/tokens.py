@@ -23,7 +23,9 @@ with an RSA key of 4096 bits."""
 MAX_REMEMBERED = 10_000
 """How many access tokens each worker keeps, at 1.2 KB or so with their claims."""
 
-_NAMES = ("iss", "aud", *Claims._fields[:-1])  # the last one is in the header
+_SHARED = ("iss", "aud", *Claims._fields[:-1])  # the last one is in the header
+_NAMES = {ACCESS: (*_SHARED, "client_id"), REFRESH: _SHARED}
+"""The claims of a token, in their order. RFC 9068, 2.2 demands `client_id`, which is the `sub`."""
 _TYPES = [(str, str, str, str, str, number, int, int) for number in (int, float)]
 _LATEST = 2**53
 """Times up to here are numbers that JSON and both databases hold exactly."""
@@ -47,8 +49,8 @@ class Tokens:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._secrets = [from_secret(secret) for secret in secret_keys]
-        self._issuer = issuer
-        self._audience = audience
+        self.issuer = issuer
+        self.audience = audience
         self.access_seconds = access_seconds
         self.refresh_seconds = refresh_seconds
         self._lifetimes = {ACCESS: access_seconds, REFRESH: refresh_seconds}
@@ -93,7 +95,7 @@ class Tokens:
         header = headers[typ]
         if claims.database_id != self.database_id:
             header = key.header_segment(typ, claims.database_id)
-        signing_input = header + b"." + self._payload(claims)
+        signing_input = header + b"." + self._payload(typ, claims)
         return (signing_input + b"." + base64url.encode(key.sign(signing_input))).decode()
 
     def _signer(self) -> tuple[SigningKey, dict[str, bytes]]:
@@ -131,17 +133,19 @@ class Tokens:
                 raise InvalidToken("unknown header")
             if not key.verify(signing_input, base64url.decode(signature)):
                 raise InvalidToken("bad signature")
-            return self._claims(base64url.decode(payload))
+            return self._claims(typ, base64url.decode(payload))
         except ValueError as error:
             raise InvalidToken("not a token") from error
 
-    def _claims(self, payload: bytes) -> Claims:
+    def _claims(self, typ: str, payload: bytes) -> Claims:
         content = orjson.loads(payload)
-        if not isinstance(content, dict) or tuple(content) != _NAMES:
+        if not isinstance(content, dict) or tuple(content) != _NAMES[typ]:
             raise InvalidToken("claims that we do not issue")
         issuer, audience, *values = content.values()
-        if issuer != self._issuer or audience != self._audience:
+        if issuer != self.issuer or audience != self.audience:
             raise InvalidToken("not issued here, or for others")
+        if typ == ACCESS and values.pop() != content["sub"]:
+            raise InvalidToken("of two clients")
         claims = Claims._make((*values, self.database_id))
         if (
             tuple(map(type, values)) not in _TYPES  # to which a bool is no int
@@ -154,6 +158,9 @@ class Tokens:
             raise InvalidToken("not as we write it")
         return claims
 
-    def _payload(self, claims: Claims) -> bytes:
-        content = dict(zip(_NAMES, (self._issuer, self._audience, *claims[:-1]), strict=True))
+    def _payload(self, typ: str, claims: Claims) -> bytes:
+        values = (self.issuer, self.audience, *claims[:-1])
+        content = dict(zip(_SHARED, values, strict=True))
+        if typ == ACCESS:
+            content["client_id"] = claims.sub
         return base64url.encode(orjson.dumps(content))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.forge import ACCESS_CLAIMS, encode, kid
+from tests.forge import claims_for, encode, kid
 
 FOLDER = Path(__file__).parent
 CURRENT = "the-current-secret-of-the-attack-catalogue"
@@ -180,8 +180,8 @@ class Forger:
     def _claims(self, jti: str, kind: str, target: Target) -> tuple[Json, Names]:
         lifetime = {"access": 900, "refresh": WEEK}[kind]
         ids = {"jti": jti, "sid": f"{jti} {target.method} {target.path} {target.field}"}
-        claims = ACCESS_CLAIMS | ids | {"iat": self._now, "exp": self._now + lifetime}
         typ, other = ("at+jwt", "rt+jwt") if kind == "access" else ("rt+jwt", "at+jwt")
+        claims = claims_for(typ, **ids, iat=self._now, exp=self._now + lifetime)
         names = {
             **{name: str(value) for name, value in claims.items()},
             "members": _dump(claims)[1:-1],
