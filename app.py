@@ -11,6 +11,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
 import handlers
+import oauth_handlers
 from auth_backend import BearerBackend
 from authapi.clocks import Clock, steady_clock
 from authapi.engines.database import Database
@@ -19,17 +20,30 @@ from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service, create_database
 from authapi.telemetry.logs import configure_logging
 from authapi.web.answers import Endpoint, exception_handlers
+from authapi.web.metadata import (
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    METADATA_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+)
+from authapi.web.own_routes import load_routes
 from authapi.web.requests import OriginMiddleware
 from settings import Settings, load_settings
 
-# They are matched in this order.
+# They are matched in this order, and before those of ROUTES.
 routes: list[Route] = [
     Endpoint("/secure-data", handlers.secure_data),
     Endpoint("/me", handlers.me),
     Endpoint("/login", handlers.login, "POST"),
     Endpoint("/refresh-token", handlers.refresh_token, "POST"),
     Endpoint("/logout", handlers.logout, "POST"),
-    Endpoint("/.well-known/jwks.json", handlers.jwks),
+    Endpoint("/verify", handlers.verify, *handlers.ANY_METHOD),
+    Endpoint(TOKEN_PATH, oauth_handlers.token, "POST"),
+    Endpoint(REVOCATION_PATH, oauth_handlers.revoke, "POST"),
+    Endpoint(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
+    Endpoint(METADATA_PATH, oauth_handlers.metadata),
+    Endpoint(JWKS_PATH, handlers.jwks),
     Endpoint("/healthz", handlers.healthz),
     Endpoint("/readyz", handlers.readyz),
 ]
@@ -54,6 +68,8 @@ def create_app(
             yield {
                 "database": service.database,
                 "sessions": service.sessions,
+                "oauth": service.oauth,
+                "metadata": service.metadata,
                 "tokens": service.tokens,
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
@@ -61,7 +77,7 @@ def create_app(
             }
 
     app = Starlette(
-        routes=routes,
+        routes=[*routes, *load_routes(settings.routes, routes)],
         middleware=middleware,
         exception_handlers=exception_handlers,
         lifespan=lifespan,
@@ -81,4 +97,4 @@ def app_from_environment() -> Starlette:
 
 
 if __name__ == "__main__":
-    main()
+    main(routes)

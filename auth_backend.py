@@ -4,7 +4,7 @@ The middleware runs on every path, and a client with a stale header must still r
 the backend only notes why a caller stays anonymous, and `@authenticated` refuses for that reason.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -92,11 +92,16 @@ def requires_scope(*scopes: str) -> Callable[[Handler], Handler]:
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         async def scoped(request: Request[Any]) -> Response:
-            if not has_required_scope(request, needed):
-                claims = request.user.claims
-                raise InsufficientScope(needed, client=claims.sub, session=claims.sid)
+            demand_scopes(request, needed)
             return await handler(request)
 
         return authenticated(scoped)
 
     return decorate
+
+
+def demand_scopes(request: Request[Any], needed: Sequence[str]) -> None:
+    """Raises `InsufficientScope` unless the `Client` that calls has a token with all of these."""
+    if not has_required_scope(request, needed):
+        claims = request.user.claims
+        raise InsufficientScope(needed, client=claims.sub, session=claims.sid)

@@ -1,21 +1,20 @@
 """The endpoints: each reads its request, calls a rule and answers."""
 
-from typing import TypedDict
+import string
+from typing import Any, TypedDict
+from urllib.parse import quote
 
 from starlette.requests import Request
 
-from auth_backend import authenticated, extract_bearer
+from auth_backend import authenticated, demand_scopes, extract_bearer
+from authapi.credentials.scopes import read_scopes
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
-from authapi.errors import (
-    InvalidRequest,
-    InvalidToken,
-    MissingToken,
-    NotFound,
-    TemporarilyUnavailable,
-)
+from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
+from authapi.http_errors import NotFound
 from authapi.rules.client_cache import ClientCache
+from authapi.rules.oauth import OAuth
 from authapi.rules.sessions import Sessions
 from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
@@ -24,12 +23,18 @@ from authapi.web.bodies import read_payload
 from authapi.web.requests import sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
+ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_AS_IT_IS = string.punctuation.replace("%", "") + " "
+"""What may stand in a header besides letters and digits; `%` begins what may not."""
+
 
 class State(TypedDict):
     """What the lifespan lends to every request."""
 
     database: Database
     sessions: Sessions
+    oauth: OAuth
+    metadata: dict[str, Any] | None
     tokens: Tokens
     refusals: Refusals
     client_cache: ClientCache
@@ -100,6 +105,38 @@ async def me(request: Request[State]) -> Answer:
             "token_expires_at": claims.exp,
         }
     )
+
+
+@authenticated
+async def verify(request: Request[State]) -> Answer:
+    """For a proxy that asks before it lets a request through: who calls is told in headers.
+
+    Of any method, since some proxies ask by that of the request; its body is not read.
+    """
+    demand_scopes(request, _scopes_in_query(request))
+    claims = request.user.claims
+    client = await request.state["client_cache"].find_client(claims.sub)
+    if client is None:
+        raise InvalidToken("unknown client")
+    name = quote(client["name"], safe=_AS_IT_IS)
+    who = {"X-Client-Id": claims.sub, "X-Client-Name": name, "X-Scope": claims.scope}
+    return Answer({}, headers=who)
+
+
+def _scopes_in_query(request: Request[State]) -> list[str]:
+    """Those of `?scope=`. Whatever else stands there is a slip that would open a door."""
+    if not request.scope["query_string"]:
+        return []
+    query = request.query_params.multi_items()
+    if [name for name, _ in query] != ["scope"]:
+        raise InvalidRequest("a query that is no scope")
+    try:
+        scopes = read_scopes(query[0][1])
+    except ValueError:
+        scopes = []
+    if not scopes:
+        raise InvalidRequest("no scope in the query", {"scope": ["Not a list of scopes."]})
+    return scopes
 
 
 async def jwks(request: Request[State]) -> Answer:

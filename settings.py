@@ -20,6 +20,7 @@ from authapi.setting_fields import (
     integer,
     listenable,
     long_enough,
+    named_routes,
     rate,
     read,
     seconds,
@@ -63,6 +64,7 @@ class Settings:
     logins_by_client: str = text("6000/minute", rate)
     rate_limit_storage: str = text("memory://", storage)
     trusted_proxies: str = read(Proxies(load_default=""))
+    routes: str = text("", named_routes)
     revocation_poll_seconds: float = seconds(0.1, 0.01, 60)
     revocation_max_age_seconds: float = seconds(0.5, 0, 60)
     log_level: str = text("info", OneOf(["debug", "info", "warning", "error"]))

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest revision in `authapi/engines/migrations/`, which makes these tables."""
 
 metadata = MetaData()
@@ -45,6 +45,8 @@ clients = Table(
 )
 
 client_keys = Table(
+    # A secret of which we keep a digest; or the public half of a key that the client signs with:
+    # then `public_key` is a JWK, and `digest` its thumbprint (RFC 7638), which no text hashes to.
     "client_keys",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -56,14 +58,16 @@ client_keys = Table(
     # Both are behind by up to a minute: see rules/client_key_uses.py.
     Column("last_used_at", BigInteger),
     Column("uses", BigInteger, nullable=False, server_default=text("0")),
+    Column("public_key", String(2000)),
 )
 
 revoked_jtis = Table(
-    # `jti` is whatever id the row ends: one token's (a spent refresh token), a session's `sid`,
-    # or a client's, which ends every session that began in an era before `revoked_at`.
+    # `jti` is whatever id the row ends: one token's (a spent refresh token, or a spent assertion of
+    # a client), a session's `sid`, or a client's, which ends every session that began in an era
+    # before `revoked_at`.
     # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing, and
-    # past `access_expires_at` no access token. Both that and `commit_order` are empty for a spent
-    # refresh token, which no access token is judged by. `ended_by` is the session that ended all
+    # past `access_expires_at` no access token. Both that and `commit_order` are empty for what is
+    # spent, which no access token is judged by. `ended_by` is the session that ended all
     # of its client's.
     "revoked_jtis",
     metadata,

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 CHALLENGE = 'Bearer realm="auth-api"'
 """RFC 6750, 3: a request without credentials gets the scheme and the realm, and no error code."""
+BASIC_CHALLENGE = 'Basic realm="auth-api"'
+"""RFC 6749, 5.2: the scheme by which a client may authenticate."""
 
 
 class Refusal(Exception):
@@ -77,6 +79,13 @@ class InvalidClient(Unauthorized):
     description = "The client key is not valid."
 
 
+class RefusedClient(InvalidClient):
+    """`InvalidClient` at an OAuth endpoint: the scheme to try is Basic (RFC 6749, 5.2)."""
+
+    description = "The client credentials are not valid."
+    headers: Mapping[str, str] = {"WWW-Authenticate": BASIC_CHALLENGE}
+
+
 class InvalidScope(Refusal):
     """The client asks for what it was not granted (RFC 6749, 5.2)."""
 
@@ -84,6 +93,14 @@ class InvalidScope(Refusal):
     error = "invalid_scope"
     event = "login_refused"
     description = "The scope is malformed, or has more than the client was granted."
+
+
+class UnsupportedGrantType(Refusal):
+    """There is no such grant (RFC 6749, 5.2)."""
+
+    status = 400
+    error = "unsupported_grant_type"
+    description = "The grant_type is client_credentials or refresh_token."
 
 
 class InsufficientScope(Refusal):
@@ -108,36 +125,18 @@ class InvalidGrant(Unauthorized):
     description = "The refresh token is not valid; log in again."
 
 
-class NotFound(Refusal):
-    """No route has this path."""
+class RefusedGrant(InvalidGrant):
+    """`InvalidGrant` where a client has authenticated, and no header is at fault: RFC 6749, 5.2."""
 
-    status = 404
-    error = "not_found"
-    description = "There is nothing at this path."
-
-
-class MethodNotAllowed(Refusal):
-    """The path exists, the method does not; the answer carries `Allow`."""
-
-    status = 405
-    error = "method_not_allowed"
-    description = "This path does not take this method; see the Allow header."
+    status = 400
+    description = "The token is not valid, or was issued to another client."
+    headers: Mapping[str, str] = {}
 
 
-class ContentTooLarge(Refusal):
-    """The body is over the limit."""
+class OthersToken(RefusedGrant):
+    """A client asks to revoke what was issued to another one (RFC 7009, 2.1)."""
 
-    status = 413
-    error = "content_too_large"
-    description = "The body is larger than 16 KiB."
-
-
-class RequestTimeout(Refusal):
-    """The request did not arrive in time."""
-
-    status = 408
-    error = "request_timeout"
-    description = "The request took too long to arrive."
+    event = "token_refused"
 
 
 class TooManyFailures(Refusal):
@@ -164,23 +163,6 @@ class TooManyLogins(Refusal):
     def __init__(self, seconds: int, **details: str) -> None:
         super().__init__("too many logins", None, **details)
         self.headers = {"Retry-After": str(seconds)}
-
-
-class HeadTooLarge(Refusal):
-    """The request line and the headers are over the limit (RFC 6585, 5)."""
-
-    status = 431
-    error = "head_too_large"
-    description = "The request line and the headers are larger than 16 KiB."
-
-
-class UnsupportedMediaType(Refusal):
-    """The body is in none of the three media types, or compressed (RFC 9110, 15.5.16)."""
-
-    status = 415
-    error = "unsupported_media_type"
-    description = "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
-    headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
 
 
 class ServerError(Refusal):

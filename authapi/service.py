@@ -5,16 +5,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from authapi.clocks import Clock, Clocks
+from authapi.credentials.assertions import ASSERTION_ALGORITHMS
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.signing_schedule import WATCH_SECONDS
 from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
+from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
 from authapi.rules.issuing import RENEW_SECONDS, Issuing
+from authapi.rules.oauth import OAuth
 from authapi.rules.purging import purge_when_settled
 from authapi.rules.revocations import Revocations
 from authapi.rules.sessions import Sessions
@@ -24,6 +27,7 @@ from authapi.telemetry.logs import flush_log
 from authapi.throttling.client_logins import ClientLogins
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.throttling.shared_count import SharedCount
+from authapi.web.metadata import audiences, describe_server
 from settings import Settings, schedule_of
 
 PURGE_SECONDS = 60.0
@@ -52,7 +56,13 @@ class Service:
         self.client_cache = ClientCache(self.database, self._revocations)
         self._key_uses = ClientKeyUses(self.database)
         self._issuing = Issuing(self.database)
+        self._count = SharedCount(settings.rate_limit_storage)
+        self._client_authentication = self._create_client_authentication()
         self.sessions = self._create_sessions()
+        self.oauth = OAuth(self.sessions, self.tokens, self._client_authentication, self._key_uses)
+        self.metadata = describe_server(
+            settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
+        )
         self.refusals = Refusals()
 
     def _create_revocations(self) -> Revocations:
@@ -67,21 +77,30 @@ class Service:
             serve=self.tokens.serve,
         )
 
-    def _create_sessions(self) -> Sessions:
+    def _create_client_authentication(self) -> ClientAuthentication:
         settings = self._settings
-        count = SharedCount(settings.rate_limit_storage)
         failed_logins = FailedLogins(
-            count,
+            self._count,
             by_address=settings.login_failures_by_address,
             together=settings.login_failures_together,
         )
+        assertions = Assertions(
+            self.database,
+            self._clocks,
+            audiences(settings.token_issuer),
+            settings.leeway_seconds,
+        )
+        return ClientAuthentication(self.client_cache, self._revocations, failed_logins, assertions)
+
+    def _create_sessions(self) -> Sessions:
+        settings = self._settings
         return Sessions(
             self.database,
             self.tokens,
             self._revocations,
-            ClientAuthentication(self.client_cache, self._revocations, failed_logins),
+            self._client_authentication,
             self._key_uses,
-            ClientLogins(count, settings.logins_by_client),
+            ClientLogins(self._count, settings.logins_by_client),
             self._issuing,
             settings.refresh_grace_seconds,
         )

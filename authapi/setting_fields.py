@@ -64,6 +64,12 @@ def _read_by(read: Callable[[str], T], text: str) -> T:
         raise ValidationError(str(fault)) from None
 
 
+def named_routes(text: str) -> None:
+    module, _, name = text.partition(":")
+    if text and not (name.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+        raise ValidationError("Must look like my_api:routes, a module and a list in it.")
+
+
 def served_database(url: str) -> None:
     _read_by(urls.read, url)
 

@@ -1,6 +1,7 @@
 """From the newest schema back to that of the first revision, so that an upgrade can be tried."""
 
 UNDO = (
+    "ALTER TABLE client_keys DROP COLUMN public_key",
     "ALTER TABLE client_keys DROP COLUMN uses",
     "DROP TABLE identity",
     "DROP INDEX ix_revoked_jtis_access_expires_at",

@@ -29,6 +29,7 @@ DEFAULTS = {
     "logins_by_client": "6000/minute",
     "rate_limit_storage": "memory://",
     "trusted_proxies": "",
+    "routes": "",
     "revocation_poll_seconds": 0.1,
     "revocation_max_age_seconds": 0.5,
     "log_level": "info",
@@ -63,6 +64,7 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "logins_by_client": "50/second",
         "rate_limit_storage": "valkey://127.0.0.1:6379",
         "trusted_proxies": "10.0.0.1,10.0.0.2",
+        "routes": "my_api.reports:routes",
         "revocation_poll_seconds": "0.2",
         "revocation_max_age_seconds": "2",
         "log_level": "debug",
@@ -115,6 +117,7 @@ FAULTS = {
     "LOGIN_FAILURES_BY_ADDRESS": "often",
     "LOGINS_BY_CLIENT": "seldom",
     "RATE_LIMIT_STORAGE": "nowhere://127.0.0.1",
+    "ROUTES": "my_routes",
 }
 
 

@@ -1,5 +1,6 @@
 """The operator's commands for client keys."""
 
+import json
 import time
 from typing import Any
 
@@ -18,10 +19,21 @@ from authapi.store import client_keys
 from authapi.telemetry import audit
 from settings import Settings
 
+overlapping = click.option(
+    "--overlap",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="How long the old keys go on: 24h, 30m or 45s, say.",
+)
+expiring = click.option(
+    "--expires", type=Duration(), help="When it ends: 90d, 24h, 30m or 45s from now."
+)
+
 
 @click.command()
 @click.argument("client", metavar="CLIENT")
-@click.option("--expires", type=Duration(), help="When it ends: 90d, 24h, 30m or 45s from now.")
+@expiring
 @on_database
 async def add_key(
     database: Database, settings: Settings, client: str, expires: int | None
@@ -49,13 +61,7 @@ async def add_key(
 
 @click.command()
 @click.argument("client", metavar="CLIENT")
-@click.option(
-    "--overlap",
-    type=Duration(),
-    default="24h",
-    show_default=True,
-    help="How long the old keys go on: 24h, 30m or 45s, say.",
-)
+@overlapping
 @on_database
 async def rotate_key(database: Database, settings: Settings, client: str, overlap: int) -> Report:
     """Give a client a new key, and let its older ones end.
@@ -68,11 +74,6 @@ async def rotate_key(database: Database, settings: Settings, client: str, overla
     old_keys = await client_keys.rotate_keys(database, row["id"], key, now, now + overlap)
     await settled(settings)
     audit.record("key_rotated", client=row["id"], key_id=key.id)
-    lines = [
-        f"Old key {old['id']} ends at {moment(old['expires_at'])}; it was used {old['uses']} times,"
-        f" last: {moment(old['last_used_at'])}."
-        for old in old_keys
-    ]
     return Report(
         {
             "user_id": row["id"],
@@ -80,7 +81,21 @@ async def rotate_key(database: Database, settings: Settings, client: str, overla
             "key_id": key.id,
             "old_keys": [as_json(old) for old in old_keys],
         },
-        "\n".join([*lines, f"The new key of {row['name']!r} is shown this once:", key.text]),
+        "\n".join(
+            [
+                *map(describe_old, old_keys),
+                f"The new key of {row['name']!r} is shown this once:",
+                key.text,
+            ]
+        ),
+    )
+
+
+def describe_old(key: Row) -> str:
+    """A key that a rotation lets end."""
+    return (
+        f"Old key {key['id']} ends at {moment(key['expires_at'])}; it was used {key['uses']} times,"
+        f" last: {moment(key['last_used_at'])}."
     )
 
 
@@ -109,10 +124,15 @@ def state_of(key: Row, now: float) -> str:
 
 def as_json(key: Row) -> dict[str, Any]:
     names = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
-    return {"key_id": key["id"]} | {name: key[name] for name in names}
+    return {"key_id": key["id"], "kind": kind_of(key)} | {name: key[name] for name in names}
 
 
-KEY_HEADER = ("KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED")
+def kind_of(key: Row) -> str:
+    """`secret`, or the algorithm that a public key is for."""
+    return "secret" if key["public_key"] is None else str(json.loads(key["public_key"])["alg"])
+
+
+KEY_HEADER = ("KEY ID", "KIND", "CREATED", "STATE", "ENDS", "USES", "LAST USED")
 
 
 def cells(key: Row) -> tuple[str, ...]:
@@ -120,6 +140,7 @@ def cells(key: Row) -> tuple[str, ...]:
     end = key["expires_at"] if key["revoked_at"] is None else key["revoked_at"]
     return (
         key["id"],
+        kind_of(key),
         moment(key["created_at"]),
         state_of(key, time.time()),
         moment(end),

@@ -4,6 +4,8 @@ import time
 
 import click
 
+from authapi.addresses import UNIX_PREFIX, url_of
+from authapi.commands.public_keys import PublicKeyFile, fails_if_known
 from authapi.commands.running import (
     Failure,
     Report,
@@ -14,19 +16,28 @@ from authapi.commands.running import (
     settled,
 )
 from authapi.commands.terminal import moment, table
+from authapi.credentials.assertions import PublicKey
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database, Row
 from authapi.store import clients, survey
 from authapi.telemetry import audit
+from authapi.web.metadata import TOKEN_PATH, endpoint, is_url
 from settings import Settings
 
 
 @click.command()
 @click.argument("name")
 @click.option("--scope", default="", help="What it may do: scopes with spaces between.")
+@click.option(
+    "--public-key",
+    type=PublicKeyFile(),
+    help="No secret: the client signs with the private half of this key.",
+)
 @on_database
-async def create_client(database: Database, settings: Settings, name: str, scope: str) -> Report:
+async def create_client(
+    database: Database, settings: Settings, name: str, scope: str, public_key: PublicKey | None
+) -> Report:
     """Register a client, and print its key, this once.
 
     Only a digest of the key is kept.
@@ -34,13 +45,32 @@ async def create_client(database: Database, settings: Settings, name: str, scope
     scopes = _scopes(scope)
     if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
-    client_id, key, now = new_client_id(), new_client_key(), int(time.time())
-    if not await clients.create_client(database, client_id, name, key, now, scopes):
+    client_id, client_key, now = new_client_id(), new_client_key(), int(time.time())
+    key = public_key or client_key
+    with fails_if_known():
+        is_new = await clients.create_client(database, client_id, name, key, now, scopes)
+    if not is_new:
         raise Failure(f"There is a client {name!r} already; choose another name.")
     audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
+    report = {"user_id": client_id, "key_id": key.id}
+    if public_key:
+        return Report(report, f"Registered {name!r} as {client_id}, with key {key.id}.")
     return Report(
-        {"user_id": client_id, "client_key": key.text, "key_id": key.id},
-        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{key.text}",
+        report | {"client_key": client_key.text},
+        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{client_key.text}\n\n"
+        f"A token for it:\n{token_line(settings, client_id, client_key.text)}",
+    )
+
+
+def token_line(settings: Settings, client_id: str, client_key: str) -> str:
+    """What is typed to get an access token at the token endpoint."""
+    issuer, host = settings.token_issuer, settings.host
+    base, socket = (issuer if is_url(issuer) else url_of(host, settings.port)), ""
+    if base == host:  # a Unix socket
+        base, socket = "http://localhost", f" --unix-socket {host.removeprefix(UNIX_PREFIX)}"
+    return (
+        f"curl -w '\\n'{socket} -u {client_id}:{client_key} -d grant_type=client_credentials"
+        f" {endpoint(base, TOKEN_PATH)}"
     )
 
 

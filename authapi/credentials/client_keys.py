@@ -28,14 +28,19 @@ class ClientKey:
     id: str
     text: str
     digest: str
+    public_key: None = None
 
 
 def new_client_id() -> str:
     return secrets.token_hex(10)
 
 
+def new_key_id() -> str:
+    return secrets.token_hex(8)
+
+
 def new_client_key() -> ClientKey:
-    key_id = secrets.token_hex(8)
+    key_id = new_key_id()
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     body = f"ck_{key_id}_{secret}"
     text = body + _checksum(body)

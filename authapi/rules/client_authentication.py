@@ -1,11 +1,15 @@
-"""Whose client key this is, if it opens anything, and which scopes it may be granted."""
+"""Whose client key or assertion this is, if it opens anything, and which scopes it may have."""
 
 import time
+from typing import NamedTuple
 
+from authapi.credentials.assertions import Assertion
+from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import digest_of, id_of, is_well_formed
 from authapi.credentials.scopes import is_within, read_scopes
 from authapi.engines.database import Row
-from authapi.errors import InvalidClient, InvalidScope
+from authapi.errors import InvalidClient, InvalidScope, RefusedClient
+from authapi.rules.assertions import Assertions
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.revocations import Revocations
 from authapi.throttling.failed_logins import FailedLogins
@@ -14,15 +18,27 @@ REFUSAL_SECONDS = 0.001
 """How long every refusal of a key takes, so that its time does not give the reason away."""
 
 
+class AuthenticatedClient(NamedTuple):
+    """`login` is what was found of the client and its key; the assertion is not spent yet."""
+
+    login: Row
+    assertion: Assertion | None
+
+
 class ClientAuthentication:
-    """Judges client keys, and limits how many wrong ones are tried."""
+    """Judges what a client shows, and limits how often it may be wrong."""
 
     def __init__(
-        self, client_cache: ClientCache, revocations: Revocations, failed_logins: FailedLogins
+        self,
+        client_cache: ClientCache,
+        revocations: Revocations,
+        failed_logins: FailedLogins,
+        assertions: Assertions,
     ) -> None:
         self._client_cache = client_cache
         self._revocations = revocations
         self._failed_logins = failed_logins
+        self._assertions = assertions
 
     async def authenticate(self, client_key: str, address: str, now: float) -> Row:
         """What `store.sessions.find_login` finds of the key, sent from a network address.
@@ -36,12 +52,42 @@ class ClientAuthentication:
             # A key is pasted with what stands around it, and `invalid_client` is final.
             return await self.judge(client_key.strip(), now)
         except InvalidClient as refusal:
-            await self._failed_logins.count(address)
-            refusal.answer_at = began + REFUSAL_SECONDS
-            raise
+            raise await self._counted(refusal, address, began) from None
 
-    async def judge(self, client_key: str, now: float) -> Row:
-        """As `authenticate`, without the limits and the padding."""
+    async def identify(
+        self, shown: ClientCredentials, address: str, now: float
+    ) -> AuthenticatedClient:
+        """As `authenticate`, of what is shown at an OAuth endpoint. Raises `RefusedClient`."""
+        began = time.perf_counter()
+        await self._failed_logins.admit(address)
+        try:
+            if shown.client_assertion is not None:
+                return AuthenticatedClient(
+                    *await self._assertions.judge(shown.client_assertion, shown.client_id)
+                )
+            login = await self.judge(shown.client_secret.strip(), now, shown.client_id)
+            return AuthenticatedClient(login, None)
+        except InvalidClient as refusal:
+            refused = RefusedClient(str(refusal), None, **refusal.details)
+            raise await self._counted(refused, address, began) from None
+
+    async def spend(self, client: AuthenticatedClient, address: str) -> None:
+        """An assertion counts once. Raises `RefusedClient` the second time."""
+        began, login = time.perf_counter(), client.login
+        if client.assertion is not None and not await self._assertions.spend(client.assertion):
+            refused = RefusedClient(
+                "spent assertion", None, client=login["id"], key_id=login["key_id"]
+            )
+            raise await self._counted(refused, address, began)
+
+    async def _counted(self, refusal: InvalidClient, address: str, began: float) -> InvalidClient:
+        await self._failed_logins.count(address)
+        refusal.answer_at = began + REFUSAL_SECONDS
+        return refusal
+
+    async def judge(self, client_key: str, now: float, client_id: str | None = None) -> Row:
+        """As `authenticate`, without the limits and the padding; if a `client_id` is given, only
+        for that one."""
         digest = digest_of(client_key)
         login = self._client_cache.get(digest)
         if login is None:
@@ -53,7 +99,10 @@ class ClientAuthentication:
             # taken from it. A token must have the era in which its scopes were granted.
             self._client_cache.drop(digest)
             login = await self._client_cache.find_login(digest)
-        if reason := _refusal_reason(login, now):
+        reason = _refusal_reason(login, now)
+        if not reason and client_id not in (None, login["id"]):
+            reason = "key of another client"
+        if reason:
             # From the cache, a key that once opened would be refused faster than an unknown one.
             self._client_cache.drop(digest)
             client = login["id"] if login["is_known"] else ""

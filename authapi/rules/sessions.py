@@ -8,7 +8,13 @@ from authapi.rules.client_authentication import ClientAuthentication, granted_sc
 from authapi.rules.client_key_uses import ClientKeyUses
 from authapi.rules.issuing import Issuing
 from authapi.rules.revocations import Revocations
-from authapi.rules.token_pairs import TokenPair, issue_pair
+from authapi.rules.token_answers import (
+    LoginAnswer,
+    TokenAnswer,
+    TokenPair,
+    issue_access,
+    issue_pair,
+)
 from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
 from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
@@ -37,7 +43,7 @@ class Sessions:
         self._client_logins = client_logins
         self._grace_seconds = grace_seconds
         self._issuing = issuing
-        self._clocks = revocations.clocks
+        self.clocks = revocations.clocks
 
     async def check(self, access_token: str) -> Claims:
         """Of a token that is ours, within its time and not ended. Raises `InvalidToken`."""
@@ -46,18 +52,23 @@ class Sessions:
             raise InvalidToken("ended session", client=claims.sub, session=claims.sid)
         return claims
 
-    async def log_in(self, client_key: str, address: str, scope: str = "") -> TokenPair:
-        """Begin a session with the scopes asked for, or with all that the client was granted.
-
-        Writes nothing, but how late tokens are, once a minute. Raises what `authenticate` does,
-        `InvalidScope` and `TooManyLogins`.
-        """
-        now, database_id = self._clocks.wall(), self._tokens.database_id
+    async def log_in(self, client_key: str, address: str, scope: str = "") -> LoginAnswer:
+        """Begin a session that can be refreshed. Raises what `authenticate` and `begin` do."""
+        now, database_id = self.clocks.wall(), self._tokens.database_id
         login = await self._client_authentication.authenticate(client_key, address, now)
+        session = await self.begin(login, scope, now, database_id)
+        _record("login", session)
+        pair = self._pair(session, session.iat, login["expires_at"])
+        return {**pair, "user_id": session.sub}
+
+    async def begin(self, login: Row, scope: str, now: float, database_id: str) -> Claims:
+        """With the scopes asked for, or all that the client was granted, of the database that
+        judged it. Writes how late tokens are, once a minute. Raises `InvalidScope` and
+        `TooManyLogins`."""
         await self._client_logins.begin(login["id"])
         iat = int(now)
         await self._issuing.allow(database_id, iat)
-        claims = Claims(
+        return Claims(
             sub=login["id"],
             sid=new_id(),
             jti=new_id(),
@@ -68,24 +79,38 @@ class Sessions:
             exp=iat + self._tokens.refresh_seconds,
             database_id=database_id,
         )
-        _record("login", claims)
-        return self._pair(claims, iat, login["expires_at"])
 
-    async def refresh(self, refresh_token: str) -> TokenPair:
+    def issue(self, session: Claims, key_expires_at: int | None) -> TokenAnswer:
+        """The access token of a session that ends with it."""
+        _record("login", session)
+        self._key_uses.note(session.key_id, session.iat)
+        return issue_access(self._tokens, session, session.iat, key_expires_at)
+
+    async def refresh(self, refresh_token: str) -> LoginAnswer:
+        """Let the session go on, for whoever holds its token. Raises `InvalidGrant`."""
+        claims = self.read_refresh_token(refresh_token)
+        return {**await self.go_on(claims), "user_id": claims.sub}
+
+    def read_refresh_token(self, refresh_token: str) -> Claims:
+        """Of a token that is ours and whose time is not over; perhaps it is spent or its session
+        ended. Raises `InvalidGrant`."""
+        try:
+            claims = self._tokens.verify(REFRESH, refresh_token)
+        except InvalidToken as refusal:
+            raise InvalidGrant(str(refusal)) from None
+        # The leeway allows for clocks that differ; it does not reopen a session that is over.
+        if claims.exp <= self.clocks.wall():
+            raise InvalidGrant("expired")
+        return claims
+
+    async def go_on(self, claims: Claims) -> TokenPair:
         """Exchange a refresh token for its successor and a new access token.
 
         A repeat within the grace, while the successor is unspent, gets the same successor: a lost
         answer or a double submit harms nobody. Any other use of a spent token is theft, and ends
         the session (RFC 9700, 4.14.2). Raises `InvalidGrant`.
         """
-        now = self._clocks.wall()
-        try:
-            claims = self._tokens.verify(REFRESH, refresh_token)
-        except InvalidToken as refusal:
-            raise InvalidGrant(str(refusal)) from None
-        # The leeway allows for clocks that differ; it does not reopen a session that is over.
-        if claims.exp <= now:
-            raise InvalidGrant("expired")
+        now = self.clocks.wall()
         # First: a log-out that did not reckon with tokens of this time is committed by then, and
         # seen by what follows.
         await self._issuing.allow(claims.database_id, max(claims.iat, int(now)))
@@ -119,11 +144,10 @@ class Sessions:
         A token of ours may be expired, or its session ended. But to end other sessions, it must
         count. Raises `InvalidToken`.
         """
-        now = self._clocks.wall()
+        now = self.clocks.wall()
         claims = self._tokens.read(ACCESS, access_token)
         if not everywhere:
-            await self._end(claims, "logged_out", now, claims.exp)
-            _record("logged_out", claims)
+            await self.end(claims, claims.exp)
             return
         try:
             self._tokens.verify(ACCESS, access_token)
@@ -137,6 +161,11 @@ class Sessions:
                 raise
             ending = self._ending(claims.sub, "everywhere", claims, last["revoked_at"])
             await self._revocations.enforce(ending.ended())
+
+    async def end(self, claims: Claims, shown_exp: int = 0) -> None:
+        """End the session of a token, which may be expired or ended; a repeat changes nothing."""
+        await self._end(claims, "logged_out", self.clocks.wall(), shown_exp)
+        _record("logged_out", claims)
 
     async def _end(self, claims: Claims, reason: str, now: float, shown_exp: int = 0) -> None:
         ending = self._ending(claims.sid, reason, claims, now, shown_exp)

@@ -17,13 +17,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from authapi.addresses import UNIX_PEER, plain
-from authapi.errors import (
-    ContentTooLarge,
-    HeadTooLarge,
-    InvalidRequest,
-    Refusal,
-    RequestTimeout,
-)
+from authapi.errors import InvalidRequest, Refusal
+from authapi.http_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
 from authapi.server.limits import LIMITS, Limits
 from authapi.server.strict_heads import judge_head, without_upgrade
 

@@ -7,11 +7,13 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from socket import socket
 
 import uvicorn
+from starlette.routing import Route
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -27,6 +29,7 @@ from authapi.server.listening import CannotListen, listen, port_of
 from authapi.store import clients
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
+from authapi.web.own_routes import RoutesFault, load_routes
 from settings import Settings, SettingsError, load_settings, misspelt
 
 logger = logging.getLogger("auth.settings")
@@ -35,14 +38,20 @@ STOP_SECONDS = 6
 """How long a stop waits for the requests in flight."""
 
 
-def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
-    """Serve until a signal. If it cannot start, says why in a line and exits with 2."""
+def main(
+    routes: Sequence[Route], limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS
+) -> None:
+    """Serve until a signal. If it cannot start, says why in a line and exits with 2.
+
+    `routes` are ours, whose paths those of ROUTES must leave alone.
+    """
     read_arguments()
     try:
         settings = load_settings()
         development.with_secret(settings)
         if settings.signing_keys_file:
             read_live(settings.signing_keys_file, time.time())
+        load_routes(settings.routes, routes)
         configure_logging(settings.log_level, sys.stdout)
         warn_of_slips()
         config = configure_server(settings, within_descriptors(limits), stop_seconds)
@@ -52,6 +61,7 @@ def main(limits: Limits = LIMITS, stop_seconds: int = STOP_SECONDS) -> None:
     except (
         SettingsError,
         KeyFileError,
+        RoutesFault,
         schema.SchemaError,
         AlreadyServed,
         CannotListen,

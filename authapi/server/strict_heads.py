@@ -2,7 +2,8 @@
 
 import re
 
-from authapi.errors import ContentTooLarge, InvalidRequest
+from authapi.errors import InvalidRequest
+from authapi.http_errors import ContentTooLarge
 from authapi.web.bodies import MAX_BODY_BYTES
 from authapi.web.requests import Headers
 

@@ -6,10 +6,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from authapi.credentials.assertions import PublicKey
 from authapi.credentials.client_keys import ClientKey
 from authapi.engines.database import Database, Row
 from authapi.store.revocations import end_session, ending_by_operator, mark_registry_changed
 from tables import client_keys
+
+NewKey = ClientKey | PublicKey
+
+
+class KnownKey(Exception):
+    """A public key is registered already, or was once."""
+
 
 key_is_open = sa.and_(
     client_keys.c.revoked_at.is_(None),
@@ -24,17 +32,24 @@ ADD_KEY = (
         digest=sa.bindparam("key_digest"),
         created_at=sa.bindparam("now"),
         expires_at=sa.bindparam("until"),
+        public_key=sa.bindparam("public_key"),
     )
+    .on_conflict_do_nothing()
     .returning(client_keys.c.id)
 )
 
 
 async def add_key(
-    database: Database, client_id: str, key: ClientKey, now: int, expires_at: int | None = None
+    database: Database, client_id: str, key: NewKey, now: int, expires_at: int | None = None
 ) -> None:
-    """One more key of the client. Nothing is marked: no worker remembers that a key is unknown."""
-    row = {"key_id": key.id, "sub": client_id, "key_digest": key.digest}
-    await database.fetch_one(ADD_KEY, row | {"now": now, "until": expires_at})
+    """One more key of the client. Nothing is marked: no worker remembers that a key is unknown.
+
+    Raises `KnownKey`.
+    """
+    row = {"key_id": key.id, "sub": client_id, "key_digest": key.digest, "now": now}
+    values = row | {"public_key": key.public_key, "until": expires_at}
+    if not await database.fetch_one(ADD_KEY, values):
+        raise KnownKey(key.digest)
 
 
 LIST_KEYS = (
@@ -64,11 +79,11 @@ SHORTEN = (
 
 
 async def rotate_keys(
-    database: Database, client_id: str, key: ClientKey, now: int, until: int
+    database: Database, client_id: str, key: NewKey, now: int, until: int
 ) -> list[Row]:
     """Add a key, and let those that open end at `until`, unless they end earlier.
 
-    Returns the latter as they are then, the oldest first.
+    Returns the latter as they are then, the oldest first. Raises `KnownKey`.
     """
 
     async def rotate() -> list[Row]:

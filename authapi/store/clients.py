@@ -3,10 +3,9 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
-from authapi.credentials.client_keys import ClientKey
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Database, Row
-from authapi.store.client_keys import add_key
+from authapi.store.client_keys import NewKey, add_key
 from authapi.store.revocations import end_client, ending_by_operator, mark_registry_changed
 from tables import clients
 
@@ -51,9 +50,9 @@ ADD_CLIENT = (
 
 
 async def create_client(
-    database: Database, client_id: str, name: str, key: ClientKey, now: int, scopes: str = ""
+    database: Database, client_id: str, name: str, key: NewKey, now: int, scopes: str = ""
 ) -> bool:
-    """False, and nothing is changed, if the name is taken."""
+    """False, and nothing is changed, if the name is taken. Raises `KnownKey`."""
     client = {"sub": client_id, "client_name": name, "granted": scopes, "now": now}
 
     async def create() -> bool:

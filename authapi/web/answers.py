@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from authapi.errors import CHALLENGE, MethodNotAllowed, NotFound, Refusal, ServerError
+from authapi.errors import CHALLENGE, Refusal, ServerError
+from authapi.http_errors import MethodNotAllowed, NotFound
 from authapi.telemetry import audit
 from authapi.telemetry.flood import Refusals
 
@@ -44,19 +45,25 @@ class Answer(Response):
 
 
 def refuse(request: Request[Any], refusal: Refusal) -> Answer:
-    """The answer to a refused request, which is recorded if it is a security event."""
+    """The answer to a refused request, which is recorded."""
+    record_refusal(request, refusal)
+    return Answer(refusal.body(), refusal.status, refusal.headers)
+
+
+def record_refusal(request: Request[Any], refusal: Refusal) -> None:
+    """In the audit trail, if it is a security event."""
     if refusal.event:
         refusals: Refusals = request.scope["state"]["refusals"]
         refusals.record(refusal.event, str(refusal), **refusal.details)
-    return Answer(refusal.body(), refusal.status, refusal.headers)
 
 
 class Endpoint(Route):
     """A route to a handler. A `Refusal` is answered here, without the second layer that Starlette's
     own puts around each request to find the handler of what is raised; the rest passes through."""
 
-    def __init__(self, path: str, handler: Handler, method: str = "GET") -> None:
-        super().__init__(path, handler, methods=[method])
+    def __init__(self, path: str, handler: Handler, *methods: str) -> None:
+        """GET, unless it names other methods."""
+        super().__init__(path, handler, methods=methods or ["GET"])
         # Starlette's `$` would let a final newline pass.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
         self._handler = handler

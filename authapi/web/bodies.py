@@ -12,11 +12,8 @@ from starlette.datastructures import FormData, Headers
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from authapi.errors import (
-    ContentTooLarge,
-    InvalidRequest,
-    UnsupportedMediaType,
-)
+from authapi.errors import InvalidRequest
+from authapi.http_errors import ContentTooLarge, UnsupportedMediaType
 from authapi.web.requests import values_of
 from authapi.web.schemas import Payload
 

@@ -43,7 +43,31 @@ class LogoutPayload(Payload):
     everywhere = fields.Boolean(load_default=False)
 
 
+class OAuthPayload(Payload):
+    """A parameter without a value counts as left out (RFC 6749, 3.1 and 3.2)."""
+
+    client_id = fields.String(load_default=None)
+    client_secret = fields.String(load_default=None)
+    client_assertion_type = fields.String(load_default=None)
+    client_assertion = fields.String(load_default=None)
+
+    def read(self, sent: dict[str, Any]) -> dict[str, Any]:
+        return super().read({name: value for name, value in sent.items() if value != ""})
+
+
+class GrantPayload(OAuthPayload):
+    grant_type = fields.String(required=True)
+    scope = fields.String(load_default="")
+    refresh_token = fields.String(load_default=None)
+
+
+class TokenPayload(OAuthPayload):
+    token = fields.String(required=True)
+
+
 # Made once: a schema takes longer to make than to use.
 LOGIN = LoginPayload()
 REFRESH = RefreshPayload()
 LOGOUT = LogoutPayload()
+GRANT = GrantPayload()
+TOKEN = TokenPayload()

@@ -242,15 +242,23 @@ def test_the_keys_of_a_client_are_listed(
     listed = report(manage, "list-keys", registered.id)
     ids = {row["key_id"] for row in listed}
     assert ids == {registered.key_id, ending["key_id"], revoked}
-    names = {"key_id", "created_at", "expires_at", "revoked_at", "last_used_at", "uses"}
+    names = {"key_id", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "uses"}
     assert all(set(row) == names for row in listed)
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
     header, *shown = manage("list-keys", "reporting").stdout.splitlines()
-    assert re.split("  +", header) == ["KEY ID", "CREATED", "STATE", "ENDS", "USES", "LAST USED"]
+    assert re.split("  +", header) == [
+        "KEY ID",
+        "KIND",
+        "CREATED",
+        "STATE",
+        "ENDS",
+        "USES",
+        "LAST USED",
+    ]
     assert len(shown) == 3
     assert max(map(len, shown)) <= 100
     for line in shown:
-        match = re.fullmatch(rf"(\w{{16}})  {moment}  (\w+ +{moment})  0     never", line)
+        match = re.fullmatch(rf"(\w{{16}})  secret  {moment}  (\w+ +{moment})  0     never", line)
         assert match is not None, line
         end = {
             registered.key_id: "ended    1970-01-01 00:01:00Z",

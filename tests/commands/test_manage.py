@@ -68,8 +68,13 @@ def test_create_client_prints_the_key_and_nothing_else(
 
 
 def test_create_client_shows_the_key_to_people_too(manage: Manage, api: TestClient) -> None:
-    key = manage("create-client", "billing").stdout.splitlines()[-1]
+    said, key, *_, line = manage("create-client", "billing").stdout.splitlines()
     assert is_well_formed(key)
+    client_id = said.split()[3].rstrip(".")
+    assert line == (
+        f"curl -w '\\n' -u {client_id}:{key} -d grant_type=client_credentials"
+        " http://127.0.0.1:8000/oauth/token"
+    )
     assert_answer(log_in(api, key), 200)
 
 

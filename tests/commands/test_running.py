@@ -30,6 +30,7 @@ from settings import Settings
 from tables import SCHEMA_REVISION
 from tests.conftest import ENGINES, SECRET, Registered, url_for_settings
 from tests.serving import ROOT, clean_environ
+from tests.signing import ES256
 
 WORKS = {
     "create-client": ["billing"],
@@ -39,6 +40,8 @@ WORKS = {
     "enable-client": ["reporting"],
     "add-key": ["reporting", "--expires", "90d"],
     "rotate-key": ["reporting"],
+    "add-public-key": ["reporting", "{public_key}", "--expires", "90d"],
+    "rotate-public-key": ["reporting", "{public_key}"],
     "list-keys": ["reporting"],
     "show-key": ["{key_id}"],
     "revoke-key": ["{key_id}", "--yes"],
@@ -78,7 +81,9 @@ def run(url: str, *arguments: str) -> Result:
 
 
 def typed(command: str, folder: Path, key_id: str = "0" * 16, kid: str = "x") -> list[str]:
-    names = {"folder": folder, "key_id": key_id, "kid": kid}
+    public_key = folder / "public.json"
+    public_key.write_text(json.dumps(ES256().public))
+    names = {"folder": folder, "key_id": key_id, "kid": kid, "public_key": public_key}
     return [command, *(part.format(**names) for part in WORKS[command])]
 
 

@@ -20,6 +20,7 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidToken, TemporarilyUnavailable
 from authapi.rules import purging
+from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
@@ -589,6 +590,7 @@ class Worker:
             parts.client_cache(self.database, self.revocations),
             self.revocations,
             FailedLogins(count, unlimited, unlimited),
+            Assertions(self.database, self.clocks, {"auth-api"}, LEEWAY),
         )
         self.sessions = parts.sessions(
             self.database,

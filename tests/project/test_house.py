@@ -25,6 +25,7 @@ MAY_IMPORT = {
     for package, others in {
         # the ground
         "errors": "",
+        "http_errors": "errors",
         "addresses": "",
         "deadline": "",
         "clocks": "",
@@ -34,19 +35,24 @@ MAY_IMPORT = {
         "credentials": "errors telemetry",
         "setting_fields": "addresses engines",
         "settings": "credentials setting_fields",
-        "web": "addresses deadline errors telemetry",
+        "web": "addresses deadline errors http_errors telemetry",
         "engines": "deadline errors tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "rules": "clocks credentials engines errors store telemetry throttling",
-        "server": "addresses credentials engines errors setting_fields settings store telemetry "
-        "web",
-        "commands": "credentials engines errors rules server settings store tables telemetry",
+        "server": "addresses credentials engines errors http_errors setting_fields settings store "
+        "telemetry web",
+        "commands": "addresses credentials engines errors rules server settings store tables "
+        "telemetry web",
         # the doors
-        "service": "clocks credentials engines rules server settings telemetry throttling",
+        "service": "clocks credentials engines rules server settings telemetry throttling web",
         "auth_backend": "credentials errors web",
-        "handlers": "auth_backend credentials engines errors rules store telemetry web",
-        "app": "auth_backend clocks engines handlers server service settings telemetry web",
+        "handlers": "auth_backend credentials engines errors http_errors rules store telemetry web",
+        "oauth_handlers": "credentials errors handlers http_errors web",
+        "app": "auth_backend clocks engines handlers oauth_handlers server service settings "
+        "telemetry web",
+        "extending": "auth_backend errors http_errors web",
+        "testing": "app credentials engines settings store",
         "manage": "commands telemetry",
     }.items()
 }
@@ -59,11 +65,11 @@ ONLY_IN = {
         "aiosqlite": "engines",
         "click": "commands manage",
         "databases": "engines",
-        "joserfc": "credentials/signing_keys",
+        "joserfc": "credentials/assertions credentials/signing_keys",
         "limits": "setting_fields throttling",
         "marshmallow": "setting_fields settings web",
         "sqlalchemy": "engines store tables",
-        "starlette": "app auth_backend handlers web",
+        "starlette": "app auth_backend handlers oauth_handlers server/main testing web",
         "uvicorn": "server",
     }.items()
 }

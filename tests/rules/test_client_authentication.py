@@ -10,6 +10,7 @@ import pytest
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient
+from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import REFUSAL_SECONDS, ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.throttling.failed_logins import FailedLogins
@@ -52,7 +53,10 @@ def test_a_key_that_opens_nothing_is_refused_as_late_as_any(reason: str, clock: 
         revocations = copy_of(database, clock, clock)
         limits = FailedLogins(SharedCount("memory://"), "9/hour", "9/hour")
         authentication = ClientAuthentication(
-            ClientCache(database, revocations), revocations, limits
+            ClientCache(database, revocations),
+            revocations,
+            limits,
+            Assertions(database, revocations.clocks, set(), 0),
         )
         key = "malformed" if reason == "malformed key" else new_client_key().text
         began = time.perf_counter()

@@ -1,0 +1,53 @@
+"""What standard clients read before they ask for anything (RFC 8414)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+TOKEN_PATH = "/oauth/token"  # noqa: S105  # is no secret
+REVOCATION_PATH = "/oauth/revoke"
+INTROSPECTION_PATH = "/oauth/introspect"
+METADATA_PATH = "/.well-known/oauth-authorization-server"
+JWKS_PATH = "/.well-known/jwks.json"
+
+
+def is_url(issuer: str) -> bool:
+    return issuer.startswith(("http://", "https://"))
+
+
+def endpoint(issuer: str, path: str) -> str:
+    """Of the issuer that is configured, never of a `Host` that a caller sent."""
+    return issuer.rstrip("/") + path
+
+
+def audiences(issuer: str) -> frozenset[str]:
+    """The names that a client may give us in an assertion (RFC 7523, 3)."""
+    return frozenset({issuer, endpoint(issuer, TOKEN_PATH)} if is_url(issuer) else {issuer})
+
+
+def describe_server(
+    issuer: str, algorithms: Sequence[str], publishes_keys: bool
+) -> dict[str, Any] | None:
+    """The metadata; None where the issuer is no URL, and so nobody can find it. `algorithms` are
+    what a client may sign with.
+
+    `response_types_supported` is left out, since no grant here uses an authorization endpoint: an
+    empty list must not be sent (RFC 8414, 3.2 and erratum 7793).
+    """
+    if not is_url(issuer):
+        return None
+    methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    document: dict[str, Any] = {
+        "issuer": issuer,
+        "grant_types_supported": ["client_credentials", "refresh_token"],
+    }
+    for name, path in (
+        ("token", TOKEN_PATH),
+        ("revocation", REVOCATION_PATH),
+        ("introspection", INTROSPECTION_PATH),
+    ):
+        document[f"{name}_endpoint"] = endpoint(issuer, path)
+        document[f"{name}_endpoint_auth_methods_supported"] = methods
+        document[f"{name}_endpoint_auth_signing_alg_values_supported"] = algorithms
+    if publishes_keys:
+        document["jwks_uri"] = endpoint(issuer, JWKS_PATH)
+    return document

@@ -1,0 +1,43 @@
+"""Routes of your own: the list that ROUTES names, loaded at the start or refused with a line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from starlette.routing import BaseRoute, Route
+
+
+class RoutesFault(Exception):
+    """ROUTES names nothing that can be served; the message says why."""
+
+
+def load_routes(name: str, ours: Sequence[Route]) -> list[BaseRoute]:
+    """Of `module:list`, or none if that is empty. Its module may be in the current folder.
+
+    Raises `RoutesFault`.
+    """
+    if not name:
+        return []
+    module_name, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = import_module(module_name)
+    except Exception as fault:  # whatever a module of yours raises
+        raise RoutesFault(f"ROUTES={name}: {_explain(module_name, fault)}") from fault
+    routes = getattr(module, attribute, None)
+    if not isinstance(routes, list | tuple) or not all(isinstance(r, BaseRoute) for r in routes):
+        raise RoutesFault(f"ROUTES={name}: {module.__file__} has no list of routes `{attribute}`.")
+    taken = {route.path for route in ours} & {getattr(route, "path", "") for route in routes}
+    if taken:
+        raise RoutesFault(f"ROUTES={name}: {min(taken)} is a path of the service; choose another.")
+    return list(routes)
+
+
+def _explain(module_name: str, fault: Exception) -> str:
+    if isinstance(fault, ModuleNotFoundError) and fault.name == module_name.partition(".")[0]:
+        return "there is no such module here; start in its folder, or add that to PYTHONPATH."
+    where = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{where.filename}, line {where.lineno}: {type(fault).__name__}: {fault}"

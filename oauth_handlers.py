@@ -1,0 +1,66 @@
+"""The OAuth endpoints, to the letter of the RFCs, so that any standard client can use them."""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from authapi.credentials.client_credentials import ClientCredentials, read_credentials
+from authapi.errors import InvalidRequest, InvalidToken, UnsupportedGrantType
+from authapi.http_errors import NotFound
+from authapi.web.answers import Answer, record_refusal
+from authapi.web.bodies import read_payload
+from authapi.web.requests import sender_of, values_of
+from authapi.web.schemas import GRANT, TOKEN
+from handlers import State
+
+
+async def token(request: Request[State]) -> Answer:
+    """RFC 6749, 4.4 and 6."""
+    payload = await read_payload(request, GRANT)
+    grant_type, refresh_token = payload["grant_type"], payload["refresh_token"]
+    if grant_type not in ("client_credentials", "refresh_token"):
+        raise UnsupportedGrantType(grant_type)
+    if grant_type == "refresh_token" and refresh_token is None:
+        missing = {"refresh_token": ["Missing data for required field."]}
+        raise InvalidRequest("no refresh token", missing)
+    oauth, shown = request.state["oauth"], _shown(request, payload)
+    sender = sender_of(request.scope)
+    if grant_type == "client_credentials":
+        answer: Any = await oauth.grant(shown, sender, payload["scope"])
+    else:
+        answer = await oauth.refresh(shown, sender, refresh_token)
+    return Answer(answer, headers={"Pragma": "no-cache"})  # RFC 6749, 5.1
+
+
+async def revoke(request: Request[State]) -> Answer:
+    """RFC 7009."""
+    payload = await read_payload(request, TOKEN)
+    shown, sender = _shown(request, payload), sender_of(request.scope)
+    await request.state["oauth"].revoke(shown, sender, payload["token"])
+    return Answer({})
+
+
+async def introspect(request: Request[State]) -> Answer:
+    """RFC 7662."""
+    payload = await read_payload(request, TOKEN)
+    shown, sender = _shown(request, payload), sender_of(request.scope)
+    try:
+        said = await request.state["oauth"].introspect(shown, sender, payload["token"])
+    except InvalidToken as refusal:
+        record_refusal(request, refusal)
+        said = {"active": False}
+    return Answer(said)
+
+
+def _shown(request: Request[State], payload: dict[str, Any]) -> ClientCredentials:
+    return read_credentials(values_of(b"authorization", request.scope["headers"]), payload)
+
+
+async def metadata(request: Request[State]) -> Answer:
+    """RFC 8414; 404 where nobody could look for it."""
+    metadata = request.state["metadata"]
+    if metadata is None:
+        raise NotFound
+    answer = Answer(metadata)
+    answer.headers["Cache-Control"] = "public, max-age=3600"
+    return answer
