@@ -7,9 +7,10 @@ VERSIONS := authapi/engines/migrations/versions
 
 # The core: what needs no network, and hardly a process of its own. Each file of tests/ that is not
 # in it is named, with the reason, in tests/project/test_tiers.py.
-CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py \
+CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/attacks/test_oauth.py \
 	tests/commands/test_client_keys.py tests/commands/test_database.py \
-	tests/commands/test_doctor.py tests/commands/test_manage.py tests/commands/test_running.py \
+	tests/commands/test_doctor.py tests/commands/test_manage.py tests/commands/test_public_keys.py \
+	tests/commands/test_running.py \
 	tests/commands/test_signing_keys.py tests/credentials tests/endpoints tests/engines \
 	tests/project/test_house.py tests/project/test_security.py tests/project/test_tiers.py \
 	tests/rules tests/server/test_background.py tests/server/test_limits.py \

@@ -32,13 +32,16 @@ def assert_answer(response: Response, status: int) -> Any:
     return response.json()
 
 
-def assert_refused(response: Response, status: int, error: str, sent: str = "") -> Any:
+def assert_refused(
+    response: Response, status: int, error: str, sent: str = "", scheme: str = "Bearer"
+) -> Any:
     """A refusal of the one shape, with a challenge if it is a 401, and no echo of what was sent."""
     body = assert_answer(response, status)
     assert set(body) - {"fields"} == {"error", "error_description"}
     assert body["error"] == error
     assert isinstance(body["error_description"], str)
     challenge = INVALID_TOKEN_CHALLENGE if error == "invalid_token" else BARE_CHALLENGE
+    challenge = challenge.replace("Bearer", scheme)
     assert response.headers.get("www-authenticate") == (challenge if status == 401 else None)
     assert not sent or sent not in response.text
     return body

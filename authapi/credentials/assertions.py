@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,7 +20,7 @@ from joserfc.jws import CompactSignature, JWSRegistry, extract_compact
 
 from authapi.credentials import base64url
 from authapi.credentials.client_keys import new_key_id
-from authapi.credentials.signing_keys import RSA_BITS, KeyFault
+from authapi.credentials.signing_keys import RSA_BITS, KeyFault, rsa_bits
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MAX_SECONDS = 300
@@ -31,9 +32,9 @@ MAX_JTI_LENGTH = 512
 ALGORITHMS = {"ES256": ["ES256"], "RS256": ["RS256"], "Ed25519": ["Ed25519", "EdDSA"]}
 """By what a key is registered for: the names in the header of what it signs (RFC 9864)."""
 ASSERTION_ALGORITHMS = [name for names in ALGORITHMS.values() for name in names]
-_MEMBERS: dict[Any, tuple[str, tuple[str, ...]]] = {
+_KINDS = {
     ("EC", "P-256"): ("ES256", ("kty", "crv", "x", "y")),
-    ("RSA", None): ("RS256", ("kty", "n", "e")),
+    ("RSA", ""): ("RS256", ("kty", "n", "e")),
     ("OKP", "Ed25519"): ("Ed25519", ("kty", "crv", "x")),
 }
 _REGISTRY = JWSRegistry(strict_check_header=False)  # what is not known is ignored: RFC 7515, 4
@@ -68,6 +69,8 @@ def _jwk_of_pem(content: bytes) -> dict[str, Any]:
         raise KeyFault("it is a private key; give the public half: openssl pkey -pubout.")
     try:
         key: PublicKeyTypes = load_pem_public_key(content)
+        if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
+            raise KeyFault(_WANTED)  # of which joserfc would only warn
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except ValueError:
         raise KeyFault("it is no PEM of a public key.") from None
@@ -82,13 +85,20 @@ def _jwk_of_pem(content: bytes) -> dict[str, Any]:
 _WANTED = f"it must be for ES256, Ed25519 or RS256, of {RSA_BITS} to {MAX_RSA_BITS} bits."
 
 
+def _kind_of(jwk: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The algorithm, and the members that make the key (RFC 7638, 3.2)."""
+    return _KINDS.get((str(jwk.get("kty")), str(jwk.get("crv", ""))), ("", ()))
+
+
 def _public_key(jwk: Any) -> PublicKey:
     if not isinstance(jwk, dict):
         raise KeyFault("it is no JWK.")
     if "d" in jwk or "k" in jwk:
         raise KeyFault("it is a private key; take all but its public members out.")
-    alg, names = _MEMBERS.get((jwk.get("kty"), jwk.get("crv")), ("", ()))
+    alg, names = _kind_of(jwk)
     if not alg or jwk.get("alg", alg) not in ALGORITHMS[alg] or jwk.get("use", "sig") != "sig":
+        raise KeyFault(_WANTED)
+    if alg == "RS256" and not RSA_BITS <= rsa_bits(jwk.get("n")) <= MAX_RSA_BITS:
         raise KeyFault(_WANTED)
     try:
         key = import_key({name: jwk[name] for name in names})
@@ -96,8 +106,6 @@ def _public_key(jwk: Any) -> PublicKey:
         thumbprint = key.thumbprint()
     except (JoseError, LookupError, ValueError, TypeError):
         raise KeyFault(_WANTED) from None
-    if isinstance(key, RSAKey) and not RSA_BITS <= key.raw_value.key_size <= MAX_RSA_BITS:
-        raise KeyFault(_WANTED)
     kid = jwk.get("kid", thumbprint)
     if not isinstance(kid, str) or not 1 <= len(kid) <= 255:
         raise KeyFault("its `kid` is no text of 1 to 255 characters.")
@@ -134,7 +142,7 @@ class Assertion:
         is_named = header.get("kid", key["kid"]) == key["kid"]
         if not is_named or header["alg"] not in ALGORITHMS[key["alg"]]:
             return False
-        public = {name: key[name] for name in _MEMBERS[key["kty"], key.get("crv")][1]}
+        public = {name: key[name] for name in _kind_of(key)[1]}
         segments = self.signed.segments
         try:
             return JWSRegistry.algorithms[header["alg"]].verify(

@@ -125,7 +125,7 @@ def from_jwk(jwk: Any) -> SigningKey:
     kid, alg = _names(jwk)
     if "d" not in jwk:
         raise KeyFault("it is a public key; put the private one there, or take it out.")
-    if alg == "RS256" and _bits(jwk.get("n")) < RSA_BITS:
+    if alg == "RS256" and rsa_bits(jwk.get("n")) < RSA_BITS:
         raise KeyFault(f"its RSA key is shorter than {RSA_BITS} bits; take it out.")
     public = {name: jwk.get(name) for name in _PUBLIC[alg]}
     private = public | {name: jwk[name] for name in _PRIVATE if name in jwk}
@@ -150,7 +150,8 @@ def _names(jwk: Any) -> tuple[str, str]:
     return kid, alg
 
 
-def _bits(number: object) -> int:
+def rsa_bits(number: object) -> int:
+    """Of an RSA key, by the `n` of its JWK."""
     try:
         return int.from_bytes(base64url.decode(str(number).encode())).bit_length()
     except ValueError:
