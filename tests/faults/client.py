@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -157,6 +157,17 @@ def encode(method: str, path: str, token: str = "", payload: dict[str, Any] | No
     return f"{head}\r\n".encode() + body
 
 
+async def in_turn(places: asyncio.Semaphore, calls: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """All of them, and no more at once than there are places: a node closes what is beyond its
+    thousand connections."""
+
+    async def wait_for(call: Coroutine[Any, Any, object]) -> None:
+        async with places:
+            await call
+
+    await asyncio.gather(*map(wait_for, calls))
+
+
 @dataclass
 class Client:
     """A registered client of the service."""
@@ -266,6 +277,31 @@ class Recorder:
         )
         self.events.append(event)
         return event.status
+
+    async def revoke(self, node: Node, session: Session, token: str) -> int:
+        """As a standard client logs out, by either token of the session (RFC 7009)."""
+        event, _ = await self._ask_as_client(node, "logout", "/oauth/revoke", session, token)
+        self.events.append(event)
+        return event.status
+
+    async def introspect(self, node: Node, session: Session) -> int:
+        """A use by an API that asks (RFC 7662): what is not active was refused."""
+        event, body = await self._ask_as_client(
+            node, "use", "/oauth/introspect", session, session.access
+        )
+        if event.status == 200 and not body["active"]:
+            event = replace(event, status=401)
+        self.events.append(event)
+        return event.status
+
+    async def _ask_as_client(
+        self, node: Node, operation: Operation, path: str, session: Session, token: str
+    ) -> tuple[Event, Any]:
+        client_id = claims_of(session.access)["sub"]
+        shown = {"client_id": client_id, "client_secret": session.client.key, "token": token}
+        return await self._ask(
+            node, operation, "POST", path, session.client.name, session.id, payload=shown
+        )
 
     async def _ask(
         self,

@@ -5,9 +5,11 @@ import random
 import time
 from pathlib import Path
 
+from tests.assertions import assertion, shown, write_pem
 from tests.faults.client import Node, Recorder, Session
 from tests.faults.conftest import Judge
-from tests.faults.services import GRACE_SECONDS, Service, scaled, serve_file
+from tests.faults.services import GRACE_SECONDS, Service, manage, scaled, serve_file
+from tests.signing import ES256
 
 AT_ONCE = 100
 RACES_AT_ONCE = 20
@@ -49,6 +51,32 @@ def test_all_who_refresh_one_token_at_once_get_one_successor(
 
     asyncio.run(act())
     judge(recorder, [service], refreshes=recorder.count(200, 401, operation="refresh"))
+
+
+def test_an_assertion_that_is_shown_everywhere_at_once_counts_once(
+    service: Service, tmp_path: Path
+) -> None:
+    key = ES256()
+    file = write_pem(tmp_path / "public.pem", key)
+    recorder = Recorder()
+
+    async def race(nodes: list[Node], client_id: str) -> None:
+        now = int(time.time())
+        text = assertion(key, client_id, iat=now, exp=now + 60)
+        form = shown(text, grant_type="client_credentials")
+        tried = [node.ask("POST", "/oauth/token", payload=form) for node in nodes * 3]
+        statuses = [status for status, _, _ in await asyncio.gather(*tried)]
+        assert sorted(statuses) == [200] + [401] * (len(tried) - 1)
+
+    async def act() -> None:
+        made = await manage(service, "create-client", "signing", "--public-key", str(file))
+        async with recorder:
+            nodes = service.nodes()
+            await recorder.wait_until_ready(*nodes)
+            for _ in range(scaled(10, 200)):
+                await race(nodes, made["user_id"])
+
+    asyncio.run(act())
 
 
 def test_a_refresh_that_races_a_log_out_opens_nothing(service: Service, judge: Judge) -> None:

@@ -137,7 +137,8 @@ class Caller:
         recorder, node = self.recorder, self.node
         session = self.sessions[kind][0]
         if kind.startswith("logout"):
-            self.sessions[kind].remove(session)
+            if len(self.sessions[kind]) > 1:  # the last is logged out again, which is as good
+                self.sessions[kind].remove(session)
             return await recorder.logout(node, session, everywhere=kind.endswith("everywhere"))
         if kind == "refresh":
             return await recorder.refresh(node, session)

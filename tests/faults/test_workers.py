@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from typing import Any
 
-from tests.faults.client import Client, Node, Recorder
+import pytest
+
+from tests.faults.client import Client, Node, Recorder, in_turn
 from tests.faults.conftest import Judge
 from tests.faults.services import Service, disable, manage, revoke_key, scaled
 
@@ -14,33 +14,40 @@ AT_ONCE = 50
 """Few enough that a busy machine answers them, before a node refuses whoever waited 5 seconds."""
 
 
-async def one_life(recorder: Recorder, nodes: list[Node], client: Client) -> None:
+async def one_life(
+    recorder: Recorder, nodes: list[Node], client: Client, by_oauth: bool = False
+) -> None:
     """Log in and use on every node, log out on one, and use on the others in that instant."""
     here, *others = random.sample(nodes, len(nodes))
     session = await recorder.begin(random.choice(nodes), client)
     await recorder.use(random.choice(nodes), session)
-    assert await recorder.logout(here, session) == 200
-    await asyncio.gather(*(recorder.use(node, session) for node in others))
+    use = recorder.introspect if by_oauth else recorder.use
+    if by_oauth:
+        token = random.choice([session.access, session.refresh[-1]])
+        assert await recorder.revoke(here, session, token) == 200
+    else:
+        assert await recorder.logout(here, session) == 200
+    await asyncio.gather(*(use(node, session) for node in others))
 
 
-def test_what_is_logged_out_on_one_is_dead_on_the_others(service: Service, judge: Judge) -> None:
-    (client,) = service.register("pairs")
+@pytest.mark.parametrize("by_oauth", [False, True], ids=["by /logout", "by /oauth/revoke"])
+def test_what_is_logged_out_on_one_is_dead_on_the_others(
+    service: Service, judge: Judge, by_oauth: bool
+) -> None:
+    """There a protected route is called; by OAuth, the token is introspected."""
+    (client,) = service.register("revoking" if by_oauth else "pairs")
+    pairs = PAIRS // 4 if by_oauth else PAIRS
     recorder = Recorder()
 
     async def act() -> None:
         async with recorder:
             nodes = service.nodes()
-            lives = PAIRS // (len(nodes) - 1)
-            places = asyncio.Semaphore(AT_ONCE)
-
-            async def in_turn() -> None:
-                async with places:
-                    await one_life(recorder, nodes, client)
-
-            await asyncio.gather(*(in_turn() for _ in range(lives)))
+            lives = pairs // (len(nodes) - 1)
+            turns = (one_life(recorder, nodes, client, by_oauth) for _ in range(lives))
+            await in_turn(asyncio.Semaphore(AT_ONCE), turns)
 
     asyncio.run(act())
-    judge(recorder, [service], pairs=PAIRS)
+    judge(recorder, [service], **{"revoked_pairs" if by_oauth else "pairs": pairs})
 
 
 def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
@@ -54,12 +61,15 @@ def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
         for node in nodes * 3:
             await recorder.use(random.choice(nodes), await recorder.begin(node, client))
 
+    places = asyncio.Semaphore(AT_ONCE)
+
     async def use_all(nodes: list[Node], client: Client) -> None:
         mine = [session for session in recorder.sessions if session.client is client]
-        await asyncio.gather(
+        calls = [
             *(recorder.use(node, session) for session in mine for node in nodes),
             *(recorder.refresh(random.choice(nodes), session) for session in mine),
-        )
+        ]
+        await in_turn(places, calls)
 
     async def roam(nodes: list[Node], client: Client) -> None:
         await begin(nodes, client)
@@ -103,10 +113,6 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
 
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(call: Coroutine[Any, Any, object]) -> None:
-        async with places:
-            await call
-
     async def leak(nodes: list[Node], leaked: Client) -> None:
         added = await manage(service, "add-key", leaked.name)
         spared, over = Client(leaked.name, added["client_key"]), asyncio.Event()
@@ -123,7 +129,7 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
             *(recorder.use(node, session) for session in some for node in nodes),
             *(recorder.refresh(random.choice(nodes), session) for session in some),
         ]
-        await asyncio.gather(*(in_turn(call) for call in calls))
+        await in_turn(places, calls)
         over.set()
         await asyncio.gather(*lives)
 
