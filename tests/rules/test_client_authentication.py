@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import pytest
 
+from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
-from authapi.errors import InvalidClient
+from authapi.errors import InvalidClient, RefusedClient
 from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import REFUSAL_SECONDS, ClientAuthentication
 from authapi.rules.client_cache import ClientCache
@@ -18,6 +19,7 @@ from authapi.throttling.shared_count import SharedCount
 from tests.conftest import NOW, Clock
 from tests.copies import copy_of
 
+ADDRESS = "192.0.2.1"
 OPEN = {
     "is_known": True,
     "id": "client-1",
@@ -46,8 +48,31 @@ class Found:
         return self._login
 
 
-@pytest.mark.parametrize("reason", ["malformed key", *DEAD])
-def test_a_key_that_opens_nothing_is_refused_as_late_as_any(reason: str, clock: Clock) -> None:
+Ask = Callable[[ClientAuthentication, str], Awaitable[object]]
+WAYS: dict[str, tuple[Ask, type[InvalidClient]]] = {
+    "at a login": (lambda by, key: by.authenticate(key, ADDRESS, NOW), InvalidClient),
+    "at an OAuth endpoint": (
+        lambda by, key: by.identify(ClientCredentials("client-1", key), ADDRESS, NOW),
+        RefusedClient,
+    ),
+    "of another client": (
+        lambda by, key: by.identify(ClientCredentials("client-2", key), ADDRESS, NOW),
+        RefusedClient,
+    ),
+}
+
+
+REFUSED = [(way, reason) for way in WAYS for reason in ("malformed key", *DEAD)]
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"), [*REFUSED, ("of another client", "key of another client")]
+)
+def test_a_key_that_opens_nothing_is_refused_as_late_as_any(
+    way: str, reason: str, clock: Clock
+) -> None:
+    ask, kind = WAYS[way]
+
     async def authenticate() -> None:
         database = cast(Database, Found(OPEN | DEAD.get(reason, {})))
         revocations = copy_of(database, clock, clock)
@@ -61,7 +86,8 @@ def test_a_key_that_opens_nothing_is_refused_as_late_as_any(reason: str, clock: 
         key = "malformed" if reason == "malformed key" else new_client_key().text
         began = time.perf_counter()
         with pytest.raises(InvalidClient, match=reason) as refused:
-            await authentication.authenticate(key, "192.0.2.1", NOW)
+            await ask(authentication, key)
+        assert type(refused.value) is kind
         assert began <= refused.value.answer_at - REFUSAL_SECONDS <= time.perf_counter()
 
     asyncio.run(authenticate())
