@@ -1,4 +1,4 @@
-"""Authlib's client on requests."""
+"""Authlib's client on requests; it names each endpoint in what it signs for it."""
 
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
@@ -15,7 +15,7 @@ client = OAuth2Session(
     revocation_endpoint_auth_method=method,
 )
 if given.alg:
-    client.register_client_auth_method(PrivateKeyJWT(given.token_url, alg=given.alg))
+    client.register_client_auth_method(PrivateKeyJWT(alg=given.alg))
 
 
 def revoke() -> int:
