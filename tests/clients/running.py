@@ -32,18 +32,22 @@ from tests.serving import ROOT, UNWATCHED, free_port, migrate, request, serve
 HERE = Path(__file__).parent
 RUN_SECONDS = 120
 NODE = Path(ROOT_DIR) / "bin" / "node"
+GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}
+"""So that it takes the library that Debian has, and asks no network."""
 ALL_BUT_INTROSPECT = ("token", "call", "refresh", "revoke")
 ALL = ("token", "call", "refresh", "introspect", "revoke")
 
 
 @dataclass(frozen=True)
 class Client:
-    """`steps` are all that it has of ours; `alg` is of the key that it signs with, if it can."""
+    """`steps` are all that it has of ours; `alg` is of the key that it signs with, if it can. Where
+    it `is_tested`, `make test` tries it."""
 
     name: str
     script: str
     steps: tuple[str, ...]
     alg: str = ""
+    is_tested: bool = False
 
     @property
     def credentials(self) -> tuple[str, ...]:
@@ -51,11 +55,17 @@ class Client:
 
 
 CLIENTS = (
-    Client("authlib (httpx)", "with_authlib_httpx.py", ALL, "ES256"),
-    Client("authlib (requests)", "with_authlib_requests.py", ALL, "RS256"),
-    Client("requests-oauthlib", "with_requests_oauthlib.py", ALL_BUT_INTROSPECT),
-    Client("openid-client", "with_openid_client.mjs", ALL, "Ed25519"),
-    Client("oauth4webapi", "with_oauth4webapi.mjs", (*ALL, "validate"), "ES256"),
+    Client("authlib (httpx)", "with_authlib_httpx.py", ALL, "ES256", is_tested=True),
+    Client("authlib (requests)", "with_authlib_requests.py", ALL, "RS256", is_tested=True),
+    Client("requests-oauthlib", "with_requests_oauthlib.py", ALL_BUT_INTROSPECT, is_tested=True),
+    Client("httpx-auth", "with_httpx_auth.py", ("token", "call")),
+    Client("requests-oauth2client", "with_requests_oauth2client.py", ALL, "ES256"),
+    Client("msal's oauth2cli", "with_msal.py", ("token", "call", "refresh"), "RS256"),
+    Client("openid-client", "with_openid_client.mjs", ALL, "Ed25519", is_tested=True),
+    Client("oauth4webapi", "with_oauth4webapi.mjs", (*ALL, "validate"), "ES256", is_tested=True),
+    Client("simple-oauth2", "with_simple_oauth2.mjs", ALL_BUT_INTROSPECT),
+    Client("@badgateway/oauth2-client", "with_badgateway.mjs", ALL),
+    Client("golang.org/x/oauth2", "with_x_oauth2.go", ("token", "call", "refresh")),
 )
 
 
@@ -119,18 +129,21 @@ def _register(folder: Path, url: str) -> Issuer:
 class Run:
     """A client that has been started. `given` is the refresh token that it was given."""
 
-    def __init__(self, client: Client, credential: str, issuer: Issuer) -> None:
+    def __init__(
+        self, client: Client, credential: str, issuer: Issuer, python: str = sys.executable
+    ) -> None:
         self.client = client
         self.given = issuer.log_in()
         module = f"tests.clients.{client.script.removesuffix('.py')}"
         start = {
-            ".py": [sys.executable, "-m", module],
+            ".py": [python, "-m", module],
             ".mjs": [str(NODE), str(HERE / client.script)],
+            ".go": ["go", "run", str(HERE / client.script)],
         }[Path(client.script).suffix]
         self._process = subprocess.Popen(
             [*start, *issuer.arguments(credential, self.given)],
             cwd=ROOT,
-            env=os.environ | UNWATCHED,
+            env=os.environ | UNWATCHED | GO,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

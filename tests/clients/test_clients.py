@@ -14,7 +14,8 @@ from tests.clients.running import CLIENTS, HERE, Issuer, Run, fault_of, serve_is
 from tests.npm import install
 from tests.serving import request
 
-RUNS = [(client, credential) for client in CLIENTS for credential in client.credentials]
+TESTED = [client for client in CLIENTS if client.is_tested]
+RUNS = [(client, credential) for client in TESTED for credential in client.credentials]
 EXACT = r"\d+\.\d+\.\d+"
 
 
@@ -82,6 +83,11 @@ def test_what_comes_from_npm_is_pinned_exactly_and_from_whatever_registry_the_ma
     assert {name: locked[f"node_modules/{name}"]["version"] for name in pinned} == pinned
     for name in ("package.json", "package-lock.json"):
         assert not re.search(r'"resolved"|registry(\.|\s*=)', (HERE / name).read_text()), name
+
+
+def test_the_readme_has_a_row_for_each_client() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [\d.]+", (HERE / "README.md").read_text(), re.MULTILINE)
+    assert rows == [client.name for client in CLIENTS]
 
 
 def test_each_script_is_a_clients() -> None:
