@@ -5,7 +5,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.clients.running import ALL, CLIENTS, HERE, Client, Issuer, Run, fault_of, serve_issuer
+from tests.clients.judging import fault_of
+from tests.clients.running import ALL, CLIENTS, HERE, Client, Issuer, Run, serve_issuer
 from tests.npm import install
 
 PYTHON = str(HERE / ".venv" / "bin" / "python")

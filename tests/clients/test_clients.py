@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients.running import CLIENTS, HERE, Issuer, Run, fault_of, serve_issuer
+from tests.clients.judging import fault_of
+from tests.clients.running import CLIENTS, HERE, Issuer, Run, serve_issuer
 from tests.npm import install
 from tests.serving import request
 
