@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 FASTIFY := benchmarks/peers/fastify
+CLIENTS := tests/clients
 VERSIONS := authapi/engines/migrations/versions
 
 # The core: what needs no network, and hardly a process of its own. Each file of tests/ that is not
@@ -19,7 +20,7 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/at
 	tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
 	tests/test_settings.py
 
-.PHONY: help run check test soak fuzz migration timing group-commit scale bench lint format lock clean
+.PHONY: help run check test soak fuzz migration timing group-commit scale bench clients lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +67,9 @@ bench: $(VENV)/dev.stamp $(BENCH)/stamp $(FASTIFY)/node_modules/stamp  ## Measur
 	$(BIN)/python -W ignore benchmarks/bench.py
 	$(BENCH)/bin/python benchmarks/plot.py
 
+clients: $(VENV)/dev.stamp $(CLIENTS)/.venv/stamp  ## Try the OAuth clients that others use, and print what each does; Go if it is there
+	@$(BIN)/python -W ignore -m tests.clients.table
+
 lint: $(VENV)/dev.stamp  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,9 +84,10 @@ lock: $(VENV)/dev.stamp  ## Pin the newest allowed versions in requirements*.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.txt --upgrade
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements-dev.in -o requirements-dev.txt --upgrade
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 benchmarks/requirements.in -o benchmarks/requirements.txt --upgrade
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.txt --upgrade
 
 clean:  ## Remove what make and the tests made; the database and the secret stay
-	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules $(FASTIFY)/node_modules
+	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -102,6 +107,11 @@ $(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
 $(BENCH)/stamp: benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@touch $@
+
+$(CLIENTS)/.venv/stamp: $(CLIENTS)/requirements.txt
+	@$(PYTHON) -m venv $(CLIENTS)/.venv
+	@$(CLIENTS)/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(FASTIFY)/node_modules/stamp: $(FASTIFY)/package-lock.json | $(VENV)/dev.stamp

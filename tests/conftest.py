@@ -245,6 +245,7 @@ LONGEST = (
     "tests/project/test_postman.py",
     "tests/fuzz",
     "tests/verifiers",
+    "tests/clients",
     "tests/server",
     "tests/commands",
 )

@@ -110,8 +110,9 @@ def request(method: str, url: str, **arguments: Any) -> httpx.Response:
 
 @contextmanager
 def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Served]:
-    """Run `python app.py` of the folder `code` in `folder`, and end it at the end."""
-    port = free_port()
+    """Run `python app.py` of the folder `code` in `folder`, and end it at the end. Whoever has to
+    know the port before says which."""
+    port = int(environ.get("PORT") or free_port())
     console_file = folder / f"console-{port}.txt"
     with console_file.open("wb") as console:
         process = subprocess.Popen(

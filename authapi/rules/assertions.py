@@ -11,7 +11,7 @@ from authapi.store import assertions
 
 
 class Assertions:
-    """`audiences` are the names by which clients know us: the issuer and the token endpoint."""
+    """`audiences` are the names by which clients know us: the issuer and the endpoints."""
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 TOKEN_PATH = "/oauth/token"  # noqa: S105  # is no secret
 REVOCATION_PATH = "/oauth/revoke"
 INTROSPECTION_PATH = "/oauth/introspect"
+CREDENTIAL_PATHS = (TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH)
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 JWKS_PATH = "/.well-known/jwks.json"
 
@@ -20,8 +21,10 @@ def endpoint(issuer: str, path: str) -> str:
 
 
 def audiences(issuer: str) -> frozenset[str]:
-    """The names that a client may give us in an assertion (RFC 7523, 3)."""
-    return frozenset({issuer, endpoint(issuer, TOKEN_PATH)} if is_url(issuer) else {issuer})
+    """The names that a client may give us in an assertion (RFC 7523, 3): some clients name the
+    endpoint that they show it to, which not only the token endpoint is."""
+    endpoints = {endpoint(issuer, path) for path in CREDENTIAL_PATHS} if is_url(issuer) else set()
+    return frozenset({issuer} | endpoints)
 
 
 def describe_server(
