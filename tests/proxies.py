@@ -1,0 +1,122 @@
+"""Proxies as Debian packages them, and an API behind one: real processes on ports of 127.0.0.1."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx
+
+from tests.serving import end, free_port
+
+PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+NGINX = shutil.which("nginx", path=PLACES)
+CADDY = shutil.which("caddy", path=PLACES)
+START_SECONDS = 20
+NGINX_FRAME = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; {user}
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{
+        listen 127.0.0.1:{port};
+        {locations}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, locations: str) -> Iterator[str]:
+    """Serves the locations. Yields its URL."""
+    assert NGINX is not None
+    port = free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    text = NGINX_FRAME.format(folder=folder, port=port, user=user, locations=locations)
+    file = folder / "nginx.conf"
+    file.write_text(text)
+    with running([NGINX, "-p", str(folder), "-c", str(file)], folder, port) as url:
+        yield url
+
+
+@contextmanager
+def caddy(folder: Path, site: Callable[[str], str]) -> Iterator[str]:
+    """Serves the site that is written for an address. Yields its URL."""
+    assert CADDY is not None
+    port = free_port()
+    file = folder / "Caddyfile"
+    text = site(f"http://127.0.0.1:{port}")
+    file.write_text(f"{{\n    admin off\n}}\n{text}")
+    command = [CADDY, "run", "--config", str(file), "--adapter", "caddyfile"]
+    with running(command, folder, port) as url:
+        yield url
+
+
+@contextmanager
+def running(command: list[str], folder: Path, port: int) -> Iterator[str]:
+    """Ends it at the end; what it says is in a file."""
+    homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    said = folder / "proxy.txt"
+    with said.open("wb") as console:
+        process = subprocess.Popen(
+            command, env=os.environ | homes, stdout=console, stderr=subprocess.STDOUT
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            give_up = time.monotonic() + START_SECONDS
+            while not answers(url):
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < give_up, said.read_text()
+                time.sleep(0.05)
+            yield url
+        finally:
+            end(process, seconds=10)
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=5)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@contextmanager
+def echoing() -> Iterator[str]:
+    """An API that answers with what came to it. Yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def echo(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            names = {name.lower() for name in self.headers}
+            headers = {name: self.headers.get_all(name) for name in names}
+            came = {"method": self.command, "path": self.path, "body": body, "headers": headers}
+            content = json.dumps(came).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = echo  # noqa: N815  # what it is called by
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(timeout=20)
