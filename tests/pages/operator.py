@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.pages.reading import blocks
-from tests.pages.running import RUN_SECONDS, run
+from tests.pages.running import RUN_SECONDS, key_in, run
 from tests.serving import Served, clean_environ, serve
 
 SHIMS = """
@@ -62,4 +62,4 @@ def faults(said: str) -> list[str]:
 def create_client(folder: Path, **environ: str) -> str:
     manage = ".venv/bin/python manage.py"
     made = run(folder, f"{manage} migrate; {manage} create-client billing", **environ)
-    return made.splitlines()[-1]
+    return key_in(made)

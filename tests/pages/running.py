@@ -1,5 +1,6 @@
 """Runs what the pages show, as whoever reads them would."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def run(folder: Path, script: str, **environ: str) -> str:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def key_in(printed: str) -> str:
+    """The client key that is shown, on a line of its own."""
+    (key,) = re.findall(r"^ck_\w+$", printed, re.MULTILINE)
+    return str(key)
 
 
 def until_it_serves(script: str) -> str:

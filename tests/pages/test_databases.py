@@ -9,7 +9,7 @@ import pytest
 from authapi.engines.database import Database
 from tables import SCHEMA_REVISION
 from tests.pages.reading import blocks
-from tests.pages.running import SECRET, SIGNING_KEYS, call, log_in, run, until_it_serves
+from tests.pages.running import SECRET, SIGNING_KEYS, call, key_in, log_in, run, until_it_serves
 from tests.postgres import Postgres
 from tests.revisions import UNDO
 from tests.serving import serve
@@ -54,7 +54,7 @@ def test_the_commands_of_a_restore_bring_clients_back_and_no_token(
     exports = [f"export PATH={tools}:$PATH", *(f"export {k}='{v}'" for k, v in environ.items())]
     manage = ".venv/bin/python manage.py"
     made = run(clone, "\n".join([*exports, f"{manage} migrate", f"{manage} create-client billing"]))
-    key = made.splitlines()[-1]
+    key = key_in(made)
     with serve(clone, code=clone, **environ) as served:
         ended = log_in(served, key)
         earlier = log_in(served, key)
@@ -102,7 +102,7 @@ def test_the_commands_of_an_upgrade_bring_an_old_database_to_this_version(
         environ["DATABASE_URL"] = request.getfixturevalue("postgres").new_database()
     manage = ".venv/bin/python manage.py"
     made = run(clone, f"{manage} migrate; {manage} create-client billing", **environ)
-    key = made.splitlines()[-1]
+    key = key_in(made)
     with serve(clone, code=clone, **environ) as served:
         pair = log_in(served, key)
     asyncio.run(make_old(environ["DATABASE_URL"].replace("auth.db", f"{clone}/auth.db")))

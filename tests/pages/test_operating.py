@@ -14,7 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from tables import SCHEMA_REVISION
 from tests import forge
 from tests.pages.reading import blocks, section, table
-from tests.pages.running import SECRET, SIGNING_KEYS, call, log_in, run
+from tests.pages.running import SECRET, SIGNING_KEYS, call, key_in, log_in, run
 from tests.postgres import Postgres
 from tests.serving import serve
 
@@ -63,10 +63,10 @@ def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> N
     url = postgres.new_database()
     secret, commands[1] = "s" * 32, f"export DATABASE_URL='{url}'"
     assert commands[-1] == ".venv/bin/python app.py"
-    output = run(clone, "\n".join([f"export SECRET_KEY={secret}", *commands[1:-1]])).splitlines()
-    assert output[0] == f"The schema is at revision {SCHEMA_REVISION}."
+    output = run(clone, "\n".join([f"export SECRET_KEY={secret}", *commands[1:-1]]))
+    assert output.splitlines()[0] == f"The schema is at revision {SCHEMA_REVISION}."
     with serve(clone, code=clone, SECRET_KEY=secret, DATABASE_URL=url) as served:
-        run(clone, f"curl -sf -d client_key={output[-1]} {served.url}/login")
+        run(clone, f"curl -sf -d client_key={key_in(output)} {served.url}/login")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -113,7 +113,7 @@ def test_the_ten_commands_for_systemd_serve(clone: Path) -> None:
     made = run(clone, "\n".join([shims, *(each for each in commands[:at] if "/pip " not in each)]))
     assert (clone / ".env").stat().st_mode & 0o777 == 0o600
     with serve(clone, code=clone) as served:
-        log_in(served, made.splitlines()[-1])
+        log_in(served, key_in(made))
         answer = run(clone, commands[at + 1].replace("http://127.0.0.1:8000", served.url))
     assert json.loads(answer) == {"status": "ok"}
 
@@ -130,7 +130,7 @@ def test_the_secret_is_rotated_with_nobody_logged_out(clone: Path) -> None:
     old, new = "o" * 32, "n" * 32
     (clone / ".env").write_text(f"SECRET_KEY={old}\n")
     manage = ".venv/bin/python manage.py"
-    key = run(clone, f"{manage} migrate; {manage} create-client billing").splitlines()[-1]
+    key = key_in(run(clone, f"{manage} migrate; {manage} create-client billing"))
     with serve(clone, code=clone) as served:
         before = log_in(served, key)
     (clone / ".env").write_text(shown.replace("the old one", old).replace("the new one", new))
