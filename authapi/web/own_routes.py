@@ -37,7 +37,11 @@ def load_routes(name: str, ours: Sequence[Route]) -> list[BaseRoute]:
 
 
 def _explain(module_name: str, fault: Exception) -> str:
-    if isinstance(fault, ModuleNotFoundError) and fault.name == module_name.partition(".")[0]:
+    if isinstance(fault, ModuleNotFoundError) and f"{module_name}.".startswith(f"{fault.name}."):
         return "there is no such module here; start in its folder, or add that to PYTHONPATH."
-    where = traceback.extract_tb(fault.__traceback__)[-1]
+    if isinstance(fault, SyntaxError):
+        return f"{fault.filename}, line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
+    # Where a module was being read, and not deep in what it called; first of all, where we began.
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = [frames[0], *(frame for frame in frames if frame.name == "<module>")][-1]
     return f"{where.filename}, line {where.lineno}: {type(fault).__name__}: {fault}"
