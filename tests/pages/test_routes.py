@@ -1,54 +1,41 @@
-"""Routes of one's own work as the pages show them."""
+"""Routes of one's own work as the pages show them, and are tested and refused as they say."""
 
 import ast
+import inspect
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.pages.reading import blocks, section
-from tests.pages.running import call, log_in, run
-from tests.serving import Served, serve
+from authapi import extending
+from authapi.errors import Refusal
+from tests.pages.reading import blocks, section, table
+from tests.pages.running import SECRET, call, log_in, run
+from tests.serving import ROOT, Served, serve
 
-LINE = "# app.py, a line of `routes`\n"
+TITLES = ("Add a route", "Read a body", "Test your routes")
 
 
 def modules() -> dict[str, str]:
     """The code of each module that the page shows, by its name."""
-    shown = [block for title in ("Add a route", "Read a body") for block in blocks(title, "python")]
-    return {
-        head.removeprefix("# ").removesuffix(".py"): code
-        for head, _, code in (block.partition("\n") for block in shown)
-        if head + "\n" != LINE
-    }
+    shown = [block for title in TITLES for block in blocks(title, "python")]
+    heads = [block.partition("\n") for block in shown]
+    return {head.removeprefix("# ").removesuffix(".py"): code for head, _, code in heads}
 
 
-def add_to_app(app: Path, module: str, line: str) -> None:
-    """Wherever the list stands, and whatever is in it."""
-    code = app.read_text()
-    (routes,) = [
-        node.value
-        for node in ast.parse(code).body
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and node.target.id == "routes"
-    ]
-    assert isinstance(routes, ast.List)
-    lines = code.splitlines(keepends=True)
-    first = lines[routes.lineno - 1]
-    cut = routes.col_offset + 1
-    lines[routes.lineno - 1] = f"{first[:cut]}{line.strip()}{first[cut:]}"
-    docstring_end = ast.parse(code).body[0].end_lineno or 0
-    lines.insert(docstring_end, f"import {module}\n")
-    app.write_text("".join(lines))
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / f"{name}.py").write_text(modules()[name])
 
 
-def add_modules(clone: Path, **code: str) -> None:
-    (line,) = [block for block in blocks("Add a route", "python") if block.startswith(LINE)]
-    for module, text in code.items():
-        (clone / f"{module}.py").write_text(text)
-        line_of_it = line.removeprefix(LINE).replace("reports", module)
-        add_to_app(clone / "app.py", module, line_of_it)
+def setting() -> dict[str, str]:
+    """As the page sets it, before it starts the service."""
+    (script,) = blocks("Add a route", "sh")
+    export, start = script.splitlines()
+    assert start == ".venv/bin/python app.py"
+    name, value = export.removeprefix("export ").split("=")
+    return {name: value}
 
 
 def post(served: Served, path: str, token: str, **options: str) -> httpx.Response:
@@ -57,24 +44,32 @@ def post(served: Served, path: str, token: str, **options: str) -> httpx.Respons
 
 
 def test_a_route_is_opened_by_a_token_and_by_a_scope(clone: Path) -> None:
-    add_modules(clone, reports=modules()["reports"])
+    write(clone, "reports")
     (grants,) = blocks("Require a scope", "sh")
-    with serve(clone, code=clone) as served:
+    with serve(clone, code=clone, **setting()) as served:
         token = log_in(served, served.demo_key)["access_token"]
         assert call(served, "/report", token).json()["report"] == [1, 2, 3]
         assert call(served, "/report").json()["error"] == "missing_token"
         refused = post(served, "/reports", token)
         assert (refused.status_code, refused.json()["error"]) == (403, "insufficient_scope")
-        writer = run(clone, grants).splitlines()[1]
+        (writer,) = re.findall(r"^ck_\w+$", run(clone, grants), re.MULTILINE)
         for key in (writer, served.demo_key):
             token = log_in(served, key)["access_token"]
             assert post(served, "/reports", token).json()["scopes"] == ["reports:write"]
 
 
-def test_a_body_is_read_and_refused(clone: Path) -> None:
-    add_modules(clone, **modules())
-    with serve(clone, code=clone) as served:
-        token = log_in(served, served.demo_key)["access_token"]
+def test_a_body_is_read_and_refused_and_no_file_of_the_service_is_touched(tmp_path: Path) -> None:
+    """In a folder of one's own, on several workers."""
+    write(tmp_path, "reports", "notes", "my_api")
+    (named,) = re.findall(r"set `ROUTES=(.+)`", section("Read a body"))
+    run(tmp_path, f"{ROOT}/.venv/bin/python {ROOT}/manage.py migrate", **SECRET)
+    key = run(
+        tmp_path, f"{ROOT}/.venv/bin/python {ROOT}/manage.py create-client a --json", **SECRET
+    )
+    (client_key,) = re.findall(r"ck_\w+", key)
+    with serve(tmp_path, ROUTES=named, **SECRET) as served:
+        token = log_in(served, client_key)["access_token"]
+        assert call(served, "/report", token).status_code == 200
         assert call(served, "/note", token).status_code == 404
         assert post(served, "/note", token, text="a").json() == {"text": "a"}
         assert call(served, "/note", token).json() == {"text": "a"}
@@ -84,19 +79,97 @@ def test_a_body_is_read_and_refused(clone: Path) -> None:
         assert post(served, "/note", token).status_code == 400
 
 
+def test_the_test_of_the_page_passes_and_fails_with_the_route(clone: Path) -> None:
+    write(clone, "reports", "test_reports")
+    install, command = blocks("Test your routes", "sh")[0].splitlines()
+    assert install.endswith("-r requirements-dev.txt")
+    assert "3 passed" in run(clone, command)
+    (clone / "reports.py").write_text(modules()["reports"].replace("reports:write", "any"))
+    assert "1 failed, 2 passed" in run(clone, f"{command} || true")
+
+
+def test_the_pages_import_what_is_for_extending_alone() -> None:
+    readme = blocks("Protect your API", "python")
+    for code in (*modules().values(), *readme):
+        imported = {
+            node.module for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)
+        }
+        assert imported <= {
+            "starlette.requests",
+            "marshmallow",
+            "authapi.extending",
+            "authapi.testing",
+        }
+
+
+def test_every_refusal_that_can_be_raised_is_listed() -> None:
+    kinds = {
+        name: kind
+        for name in extending.__all__
+        if inspect.isclass(kind := getattr(extending, name)) and issubclass(kind, Refusal)
+    }
+    del kinds["Refusal"]
+    listed = {name: cells[0].partition(";")[0] for name, cells in table("Refuse").items()}
+    assert listed == {name: f"{kind.status} `{kind.error}`" for name, kind in kinds.items()}
+
+
+NOTHING = "routes = []"
+SLIPS = {
+    "there is no such module": ("other.py", NOTHING),
+    "has no list of routes": ("reports.py", "routes = 7"),
+    "is a path of the service": (
+        "reports.py",
+        "from authapi.extending import Endpoint\nroutes = [Endpoint('/me', print)]",
+    ),
+    "NameError": ("reports.py", "\n\n\n\n\n\nroutes = [Endpoint('/report', print)]"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_ends_the_start_with_the_line_that_the_page_shows(tmp_path: Path, slip: str) -> None:
+    (line,) = [line for line in table("What is refused at the start") if slip in line]
+    file, code = SLIPS[slip]
+    (tmp_path / file).write_text(code)
+    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || echo $?"
+    said, status = run(tmp_path, start, PORT="0", **setting(), **SECRET).splitlines()
+    assert status == "2"
+    assert said.startswith("ROUTES=reports:routes: ")
+    assert line.partition("`")[0] in said
+    assert not list(tmp_path.glob("auth.db*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("\nroutes = (", "line 2: SyntaxError: '(' was never closed"),
+        ("import json\njson.loads('x')", "line 2: JSONDecodeError: Expecting value"),
+        (
+            "from authapi.extending import requires_scope\n\n\n@requires_scope('a\"b')\nasync "
+            "def report(request): ...",
+            "line 4: ValueError: not a list of scopes",
+        ),
+    ],
+)
+def test_the_line_is_that_of_the_module_wherever_the_fault_was_raised(
+    tmp_path: Path, code: str, said: str
+) -> None:
+    (tmp_path / "reports.py").write_text(code)
+    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || true"
+    (line,) = run(tmp_path, start, PORT="0", **setting(), **SECRET).splitlines()
+    assert f"{tmp_path}/reports.py, {said}" in line
+
+
+def test_a_module_in_what_is_no_package_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "reports.py").write_text(NOTHING)
+    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || true"
+    (line,) = run(tmp_path, start, PORT="0", ROUTES="reports.more:routes", **SECRET).splitlines()
+    assert "there is no such module" in line
+
+
 def test_the_route_of_the_readme_serves(clone: Path) -> None:
     (code,) = blocks("Protect your API", "python")
-    assert "add\n`*reports.routes,` to `routes`" in section("Protect your API")
-    add_modules(clone, reports=code)
-    with serve(clone, code=clone) as served:
+    assert "`ROUTES=reports:routes`" in section("Protect your API")
+    (clone / "reports.py").write_text(code)
+    with serve(clone, code=clone, ROUTES="reports:routes") as served:
         token = log_in(served, served.demo_key)["access_token"]
         assert call(served, "/report", token).json()["report"] == [1, 2, 3]
-
-
-@pytest.mark.parametrize("app", ["routes: list[int] = []\n", "routes: list[int] = [\n    1,\n]\n"])
-def test_the_line_is_added_however_the_list_is_written(tmp_path: Path, app: str) -> None:
-    file = tmp_path / "app.py"
-    file.write_text(f'"""A docstring."""\n\n{app}')
-    (tmp_path / "more.py").write_text("routes = [7]\n")
-    add_to_app(file, "more", "*more.routes,\n")
-    run(tmp_path, "python3 -c 'import app; assert app.routes[0] == 7'")
