@@ -57,6 +57,15 @@ def test_the_commands_of_a_rotation_run(clone: Path) -> None:
     assert sorted(line.split()[0] for line in listed) == sorted(ids)
 
 
+def test_the_commands_of_a_rotation_of_a_public_key_run(clone: Path) -> None:
+    (script,) = blocks("Rotate a public key", "sh")
+    manage = ".venv/bin/python manage.py"
+    run(clone, f"{manage} migrate; {manage} create-client billing")
+    old, new, _, *listed = run(clone, script).splitlines()
+    kinds = {line.split()[0]: line.split()[1] for line in listed}
+    assert kinds == {old.split()[2]: "secret", new.split()[-1].rstrip("."): "ES256"}
+
+
 def test_the_commands_for_many_nodes_serve(clone: Path, postgres: Postgres) -> None:
     (script,) = blocks("Many workers, many nodes", "sh")
     commands = script.splitlines()

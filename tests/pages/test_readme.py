@@ -1,30 +1,12 @@
 """The first five minutes are as README.md shows them."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
+from tests.pages.answers import assert_as_shown
 from tests.pages.reading import README, blocks, section, table, tables
-from tests.pages.running import RUN_SECONDS, run
+from tests.pages.running import run
 from tests.serving import ROOT, serve
-
-MOMENT = 1_000_000_000
-"""What is shown as an epoch time may be any."""
-
-
-def assert_like(answer: dict[str, Any], shown: dict[str, Any]) -> None:
-    """As shown, but for what differs from one run to the next: `...` and times."""
-    assert list(answer) == list(shown)
-    for name, value in shown.items():
-        if isinstance(value, str) and value.endswith("..."):
-            assert answer[name].startswith(value.removesuffix("..."))
-        elif name.endswith("_in"):  # a session has grown older before it is refreshed
-            assert value - RUN_SECONDS <= answer[name] <= value
-        elif isinstance(value, int) and value > MOMENT:
-            assert answer[name] > MOMENT
-        else:
-            assert answer[name] == value
 
 
 def test_the_calls_are_answered_as_shown(clone: Path) -> None:
@@ -35,11 +17,8 @@ def test_the_calls_are_answered_as_shown(clone: Path) -> None:
         assert console in told
         script = script.replace("http://127.0.0.1:8000", served.url)
         answers = run(clone, script.replace("ck_...", served.demo_key, 1)).splitlines()
-    shown = re.findall(r"^# (\{.*)$", script, re.MULTILINE)
-    assert len(answers) == len(shown) == 6
-    read = [json.loads(answer) for answer in answers]
-    for answer, like in zip(read, map(json.loads, shown), strict=True):
-        assert_like(answer, like)
+    read = assert_as_shown(script, answers)
+    assert len(read) == 6
     takes_answers = table("Endpoints")
     calls = ("POST /login", "GET /secure-data", "GET /me", "POST /refresh-token", "POST /logout")
     assert takes_answers["POST /refresh-token"][1] == "as login"
