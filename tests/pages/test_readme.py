@@ -10,7 +10,7 @@ from tests.serving import ROOT, serve
 
 
 def test_the_calls_are_answered_as_shown(clone: Path) -> None:
-    (script,) = blocks("Try it", "sh")
+    script = "".join(blocks("Try it", "sh"))
     (console,) = blocks("Quick start", "text")
     with serve(clone, code=clone) as served:
         told = re.sub(r"ck_\w+", "ck_...", served.console)
@@ -18,7 +18,7 @@ def test_the_calls_are_answered_as_shown(clone: Path) -> None:
         script = script.replace("http://127.0.0.1:8000", served.url)
         answers = run(clone, script.replace("ck_...", served.demo_key, 1)).splitlines()
     read = assert_as_shown(script, answers)
-    assert len(read) == 6
+    assert len(read) == 7
     takes_answers = table("Endpoints")
     calls = ("POST /login", "GET /secure-data", "GET /me", "POST /refresh-token", "POST /logout")
     assert takes_answers["POST /refresh-token"][1] == "as login"
@@ -44,11 +44,6 @@ def test_the_plain_commands_are_those_of_make() -> None:
 
 def test_it_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 150
-
-
-def test_what_it_shows_for_other_services_is_what_the_page_shows() -> None:
-    """Which is run by tests/verifiers/test_verifiers.py."""
-    assert blocks("Protect your API", "js") == blocks("Verify in Node", "js")
 
 
 def test_its_row_of_figures_is_that_of_the_page() -> None:
