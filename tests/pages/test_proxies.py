@@ -216,6 +216,5 @@ def test_the_headers_and_refusals_of_the_page_are_those_of_the_service(front: Fr
     told = {name for name in answer.headers if name.startswith("x-") and name in HEADERS}
     assert {name.lower() for name in headers} == told
     assert [row[:3] for row in refusals] == ["200", "400", "401", "403", "503"]
-    takes = httpx.request("HEAD", f"{front.served.url}/verify").headers.get("Allow", "")
     (listed,) = re.findall(r"`/verify` takes (.+?), and", section("What the proxy asks"))
-    assert set(ANY_METHOD) == set(re.findall("[A-Z]+", listed)), takes
+    assert {*ANY_METHOD, "HEAD"} == set(re.findall("[A-Z]+", listed))
