@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,8 @@ from tests.serving import ROOT, UNWATCHED, Served, serve
 DESCRIPTION = json.loads((ROOT / "tests" / "fuzz" / "openapi.json").read_text())
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
 CLIENT, KEY = new_client_id(), new_client_key()
-TOKENS = Tokens([SECRET], "auth-api", "auth-api", 900, 604_800, 10)
+ISSUER = "https://auth.example"
+TOKENS = Tokens([SECRET], ISSUER, "auth-api", 900, 604_800, 10)
 TOKENS.serve(DATABASE_ID)
 MADE_UP = re.compile(r"ck_[0-9a-f]{16}_[0-9A-Za-z]{43}[0-9a-f]{8}")
 
@@ -58,14 +60,20 @@ def tokens(typ: str) -> st.SearchStrategy[str]:
 schemathesis.openapi.format(
     "client-key", st.just(KEY.text) | st.text() | st.from_regex(MADE_UP, fullmatch=True)
 )
+schemathesis.openapi.format("client-id", st.just(CLIENT) | st.text(min_size=1))
 schemathesis.openapi.format("access-token", tokens(ACCESS))
 schemathesis.openapi.format("refresh-token", tokens(REFRESH))
 
 
-def load(**generation: object) -> Any:
+def load(*operations: object, **generation: object) -> Any:
     """No check is switched off. Unknown fields are ignored by design, and so are allowed."""
     config = schemathesis.Config.from_dict(
-        {"cache": {"enabled": False}, "generation": generation, "checks": CHECKS}
+        {
+            "cache": {"enabled": False},
+            "generation": generation,
+            "checks": CHECKS,
+            "operations": operations,
+        }
     )
     return schemathesis.openapi.from_dict(DESCRIPTION, config=config)
 
@@ -78,10 +86,19 @@ CHECKS = {
     "positive_data_acceptance": {"enabled": True, "expected-statuses": ["200", "401", "413"]},
     "negative_data_rejection": {
         "enabled": True,
-        "expected-statuses": ["400", "401", "405", "413", "415"],
+        "expected-statuses": ["400", "401", "403", "405", "413", "415"],
     },
 }
-described = load(**{"with-security-parameters": False})
+GRANT = {
+    "include-path": "/oauth/token",
+    # A refresh token that does not count is 400 where a client has authenticated.
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "400", "401", "413"]}},
+}
+CREDENTIALS = ("client_id", "client_secret", "client_assertion")
+PROTECTED = ("/me", "/secure-data", "/logout", "/verify")
+CACHED = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
+described = load(GRANT, **{"with-security-parameters": False})
+# Not with an operation of its own, by which `include` would include all.
 for_strangers = load(**{"with-security-parameters": True})
 
 
@@ -100,6 +117,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environ = {
         "SECRET_KEY": SECRET,
         "SIGNING_KEYS_FILE": str(signing.write(folder / "keys.json", signing.ES256().jwk)),
+        "TOKEN_ISSUER": ISSUER,
         "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
         "LOGIN_FAILURES_TOGETHER": "1000000/second",
         "LOG_LEVEL": "debug",
@@ -130,14 +148,25 @@ def has_token(case: Any) -> bool:
     return isinstance(case.body, dict) and case.body.get("access_token") is not None
 
 
+def shows_nothing(case: Any) -> bool:
+    """A client that may authenticate in the header, since its body has no credentials."""
+    if not case.path.startswith("/oauth/") or not isinstance(case.body, dict):
+        return False
+    return not any(case.body.get(name) for name in CREDENTIALS)
+
+
+def basic() -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{CLIENT}:{KEY.text}'.encode()).decode()}"}
+
+
 def is_of_one_shape(ctx: Any, response: Any, case: Any) -> None:
     """Every answer, also of the methods and media types that the description does not know."""
     headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
     assert headers["content-type"] == "application/json"
-    is_kept = case.path == "/.well-known/jwks.json" and response.status_code == 200
+    is_kept = case.path in CACHED and response.status_code == 200
     assert headers["cache-control"] == ("public, max-age=3600" if is_kept else "no-store")
     assert headers["x-content-type-options"] == "nosniff"
-    assert ("www-authenticate" in headers) == (response.status_code == 401)
+    assert ("www-authenticate" in headers) == (response.status_code in (401, 403))
     assert ("allow" in headers) == (response.status_code == 405)
     assert response.status_code < 500
     if response.status_code != 200 and response.request.method != "HEAD":
@@ -145,12 +174,14 @@ def is_of_one_shape(ctx: Any, response: Any, case: Any) -> None:
         assert set(body) - {"fields"} == {"error", "error_description"}
 
 
-def call(case: Any, served: Served, session: requests.Session, token: str | None) -> Any:
+def call(
+    case: Any, served: Served, session: requests.Session, headers: dict[str, str] | None
+) -> Any:
     """Send the case and let every check look at the answer."""
     return case.call_and_validate(
         base_url=served.url,
         session=session,
-        headers=bearer(token) if token else None,
+        headers=headers,
         additional_checks=[is_of_one_shape],
         timeout=10,
     )
@@ -161,15 +192,18 @@ def call(case: Any, served: Served, session: requests.Session, token: str | None
 def test_a_client_is_answered_as_described(
     case: Any, served: Served, session: requests.Session
 ) -> None:
-    protected = case.path in ("/me", "/secure-data", "/logout")
+    headers = None
     # RFC 6750, 2: a token in the header and in the body would be two ways at once, which is 400.
-    token = log_in(served, session)["access_token"] if protected and not has_token(case) else None
-    response = call(case, served, session, token)
+    if case.path in PROTECTED and not has_token(case):
+        headers = bearer(log_in(served, session)["access_token"])
+    elif shows_nothing(case):
+        headers = basic()
+    response = call(case, served, session, headers)
     if case.path in ("/me", "/secure-data") and case.method == "GET":
         assert response.status_code == 200
 
 
-@for_strangers.include(path=["/me", "/secure-data"]).parametrize()  # type: ignore[untyped-decorator]
+@for_strangers.include(path=["/me", "/secure-data", "/verify"]).parametrize()  # type: ignore[untyped-decorator]
 @budget(100)
 def test_a_stranger_is_answered_as_described(
     case: Any, served: Served, session: requests.Session
@@ -193,25 +227,35 @@ def machine(served: Served, session: requests.Session) -> type:
 
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             kwargs = {"base_url": served.url, "session": session, "timeout": 10}
-            if case.path in ("/me", "/secure-data", "/logout") and not has_token(case):
+            if case.path in PROTECTED and not has_token(case):
                 kwargs["headers"] = bearer(self.pair["access_token"])
+            elif shows_nothing(case):
+                kwargs["headers"] = basic()
             return kwargs
 
         def validate_response(self, response: Any, case: Any, **kwargs: Any) -> None:
             super().validate_response(response, case, additional_checks=[is_of_one_shape], **kwargs)
-            used = self.pair["access_token"]
-            if response.status_code != 200:
-                return
-            if case.path in ("/login", "/refresh-token"):
-                self.pair = json.loads(response.content)
-                ISSUED.update({self.pair["access_token"], self.pair["refresh_token"]})
-                assert sid(self.pair["access_token"]) not in self.ended
-            elif case.path in ("/me", "/secure-data"):
-                assert sid(used) not in self.ended, "an ended session opens a route"
-            elif case.path == "/logout":
-                self.ended.add(sid(case.body["access_token"] if has_token(case) else used))
+            if response.status_code == 200:
+                note(self, case, json.loads(response.content))
 
     return Flow
+
+
+def note(flow: Any, case: Any, answer: dict[str, Any]) -> None:
+    """What was issued and what was ended; and what opens is of no session that was."""
+    used = flow.pair["access_token"]
+    if case.path in ("/login", "/refresh-token"):
+        flow.pair = answer
+        ISSUED.update({answer["access_token"], answer["refresh_token"]})
+        assert sid(answer["access_token"]) not in flow.ended
+    elif case.path in ("/me", "/secure-data", "/verify"):
+        assert sid(used) not in flow.ended, "an ended session opens a route"
+    elif case.path == "/oauth/introspect" and answer["active"]:
+        assert sid(case.body["token"]) not in flow.ended, "an ended session is active"
+    elif case.path == "/oauth/revoke" and case.body["token"] in ISSUED:
+        flow.ended.add(sid(case.body["token"]))
+    elif case.path == "/logout":
+        flow.ended.add(sid(case.body["access_token"] if has_token(case) else used))
 
 
 def sid(token: str) -> str:
@@ -238,9 +282,11 @@ def test_of_all_this_the_console_holds_no_traceback_and_no_secret(served: Served
 # The description itself
 
 
-def leaves(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
-    children = kind.__subclasses__()
-    return [leaf for child in children for leaf in leaves(child)] if children else [kind]
+def kinds(parent: type[errors.Refusal] = errors.Refusal) -> list[type[errors.Refusal]]:
+    """All that are answered."""
+    children = parent.__subclasses__()
+    found = [parent] if hasattr(parent, "error") else []
+    return [*found, *(kind for child in children for kind in kinds(child))]
 
 
 def resolve(node: Any) -> Any:
@@ -275,12 +321,16 @@ def test_every_refusal_is_described_to_the_letter() -> None:
         for refusal in refusals(response)
         if "error" in refusal["properties"]
     }
-    assert described == {(kind.error, kind.description) for kind in leaves(errors.Refusal)}
+    assert described == {(kind.error, kind.description) for kind in kinds()}
+
+
+WITH_ARGUMENTS = {403: {"WWW-Authenticate"}, 429: {"Retry-After"}}
+"""The headers of refusals that are made of what is refused."""
 
 
 def test_every_answer_is_described_under_its_status_with_its_headers() -> None:
     """404 and 405 belong to no operation; all that can be said of the others is said."""
-    by_error = {kind.error: kind for kind in leaves(errors.Refusal)}
+    by_description = {kind.description: kind for kind in kinds()}
     common = {"Cache-Control", "X-Content-Type-Options", "X-Request-ID"}
     for path, item in DESCRIPTION["paths"].items():
         for operation in item.values():
@@ -290,9 +340,10 @@ def test_every_answer_is_described_under_its_status_with_its_headers() -> None:
                     if "error" not in shape["properties"]:
                         assert status == "200", path
                         continue
-                    kind = by_error[shape["properties"]["error"]["const"]]
+                    kind = by_description[shape["properties"]["error_description"]["const"]]
+                    assert kind.error == shape["properties"]["error"]["const"], path
                     assert int(status) == kind.status, path
-                    expected = {"Retry-After"} if kind.status == 429 else set(kind.headers)
+                    expected = WITH_ARGUMENTS.get(kind.status, set(kind.headers))
                     assert headers == expected, path
 
 
