@@ -184,7 +184,8 @@ def read_assertion(text: str) -> Assertion:
     is_time = all(map(_is_time, (claims.get("exp"), claims.get("iat", 0), claims.get("nbf", 0))))
     if not is_text or not is_time or claims["iss"] != claims["sub"]:
         raise ValueError("assertion with wrong claims")
-    if not 1 <= len(claims["jti"]) <= MAX_JTI_LENGTH:
+    is_id = claims["sub"].isascii() and claims["sub"].isprintable()  # RFC 6749, A.1
+    if not is_id or not 1 <= len(claims["jti"]) <= MAX_JTI_LENGTH:
         raise ValueError("assertion with wrong claims")
     return Assertion(signed, claims)
 

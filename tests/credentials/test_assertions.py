@@ -144,6 +144,8 @@ CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "no issuer": ({"iss": ...}, "wrong claims"),
     "no subject": ({"sub": ...}, "wrong claims"),
     "a number for a subject": ({"iss": 1, "sub": 1}, "wrong claims"),
+    "a NUL in the subject": ({"iss": "a\0", "sub": "a\0"}, "wrong claims"),
+    "a subject that is not ASCII": ({"iss": "é", "sub": "é"}, "wrong claims"),
     "no jti": ({"jti": ...}, "wrong claims"),
     "an empty jti": ({"jti": ""}, "wrong claims"),
     "a long jti": ({"jti": "j" * 513}, "wrong claims"),

@@ -197,6 +197,11 @@ def test_an_assertion_opens_no_route(api: TestClient, signer: Signer) -> None:
         assert_refused(api.get("/me", headers=headers), 401, "invalid_token")
 
 
+def test_a_subject_that_no_database_takes_is_refused(api: TestClient) -> None:
+    """And not answered as if the database were out of reach."""
+    assert_not_let_in(api, assertion(KEYS["ES256"], "a\0"))
+
+
 def test_with_a_secret_nobody_signs(api: TestClient, registered: Registered) -> None:
     assert_not_let_in(api, assertion(KEYS["ES256"], registered.id))
 
