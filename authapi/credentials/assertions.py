@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -37,6 +37,7 @@ _KINDS = {
     ("RSA", ""): ("RS256", ("kty", "n", "e")),
     ("OKP", "Ed25519"): ("Ed25519", ("kty", "crv", "x")),
 }
+_Key = ECKey | RSAKey | OKPKey
 _REGISTRY = JWSRegistry(strict_check_header=False)  # what is not known is ignored: RFC 7515, 4
 
 
@@ -101,15 +102,16 @@ def _public_key(jwk: Any) -> PublicKey:
     if alg == "RS256" and not RSA_BITS <= rsa_bits(jwk.get("n")) <= MAX_RSA_BITS:
         raise KeyFault(_WANTED)
     try:
-        key = import_key({name: jwk[name] for name in names})
+        key = cast(_Key, import_key({name: jwk[name] for name in names}))
         JWSRegistry.algorithms[alg].check_key(key)
-        thumbprint = key.thumbprint()
+        key = type(key).import_key(key.as_der(private=False))  # no zeros before a number
+        thumbprint, members = key.thumbprint(), key.as_dict(private=False)
     except (JoseError, LookupError, ValueError, TypeError):
         raise KeyFault(_WANTED) from None
     kid = jwk.get("kid", thumbprint)
     if not isinstance(kid, str) or not 1 <= len(kid) <= 255:
         raise KeyFault("its `kid` is no text of 1 to 255 characters.")
-    kept = {name: jwk[name] for name in names} | {"alg": alg, "kid": kid}
+    kept = {name: members[name] for name in names} | {"alg": alg, "kid": kid}
     return PublicKey(new_key_id(), json.dumps(kept), f"jkt:{thumbprint}")
 
 

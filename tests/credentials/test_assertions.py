@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from authapi.credentials import base64url
 from authapi.credentials.assertions import PublicKey, read_assertion, read_public_key
 from authapi.credentials.signing_keys import KeyFault
 from tests import forge
@@ -39,6 +40,15 @@ def test_a_key_is_the_same_however_it_is_written(alg: str) -> None:
     assert kept["alg"] == alg
     assert set(kept) <= {"kty", "crv", "x", "y", "n", "e", "alg", "kid"}
     assert written[0].digest == f"jkt:{kept['kid']}"
+
+
+@pytest.mark.parametrize(("alg", "member"), [("ES256", "x"), ("RS256", "n"), ("RS256", "e")])
+def test_zeros_before_a_number_make_no_other_key(alg: str, member: str) -> None:
+    """Else a key that was revoked comes back, and one key is of two clients."""
+    jwk = {name: value for name, value in KEYS[alg].public.items() if name != "kid"}
+    longer = jwk | {member: forge.encode(b"\0\0" + base64url.decode(jwk[member].encode()))}
+    one, other = read(jwk), read(longer)
+    assert (one.digest, one.public_key) == (other.digest, other.public_key)
 
 
 def test_the_kid_of_a_key_is_kept() -> None:
