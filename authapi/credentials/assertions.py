@@ -109,10 +109,11 @@ def _public_key(jwk: Any) -> PublicKey:
     except (JoseError, LookupError, ValueError, TypeError):
         raise KeyFault(_WANTED) from None
     kid = jwk.get("kid", thumbprint)
-    if not isinstance(kid, str) or not 1 <= len(kid) <= 255:
-        raise KeyFault("its `kid` is no text of 1 to 255 characters.")
+    if not isinstance(kid, str) or not 1 <= len(kid) <= 255 or not kid.isprintable():
+        raise KeyFault("its `kid` is no text of 1 to 255 printable characters.")
     kept = {name: members[name] for name in names} | {"alg": alg, "kid": kid}
-    return PublicKey(new_key_id(), json.dumps(kept), f"jkt:{thumbprint}")
+    # Each letter as it is: escaped, a long `kid` would not fit into the column.
+    return PublicKey(new_key_id(), json.dumps(kept, ensure_ascii=False), f"jkt:{thumbprint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import String
 
+import tables
 from authapi.credentials import base64url
 from authapi.credentials.assertions import PublicKey, read_assertion, read_public_key
 from authapi.credentials.signing_keys import KeyFault
@@ -55,6 +57,16 @@ def test_the_kid_of_a_key_is_kept() -> None:
     assert json.loads(read(KEYS["ES256"].public).public_key)["kid"] == "es"
 
 
+@pytest.mark.parametrize("letter", ["é", "\U0001f511", '"', "\\"])
+def test_the_longest_key_fits_into_its_column(letter: str) -> None:
+    jwk = {"kty": "RSA", "n": forge.encode(b"\xff" * 512), "e": "AQAB"}
+    key = read(jwk | {"kid": letter * 255})
+    column = tables.client_keys.c.public_key.type
+    assert isinstance(column, String)
+    assert len(key.public_key) <= (column.length or 0)
+    assert json.loads(key.public_key)["kid"] == letter * 255
+
+
 def test_the_older_name_of_ed25519_is_understood() -> None:
     kept = json.loads(read(KEYS["Ed25519"].public | {"alg": "EdDSA"}).public_key)
     assert kept["alg"] == "Ed25519"
@@ -87,6 +99,7 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "an empty kid": (ES | {"kid": ""}, "kid"),
     "a long kid": (ES | {"kid": "k" * 256}, "kid"),
     "a number for a kid": (ES | {"kid": 1}, "kid"),
+    "a kid that cannot be printed": (ES | {"kid": "a\0"}, "kid"),
     "no key": ({"keys": []}, "one key"),
     "two keys": ({"keys": [ES, ES]}, "one key"),
     "keys that are no list": ({"keys": ES}, "one key"),
