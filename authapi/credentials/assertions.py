@@ -28,6 +28,7 @@ MAX_SECONDS = 300
 for an hour, and each is remembered until it is over."""
 MAX_RSA_BITS = 4096
 """A longer key costs more to verify with than it gives."""
+MAX_EXPONENT_BITS = 64  # one as long as its modulus costs twenty times as much
 MAX_JTI_LENGTH = 512
 ALGORITHMS = {"ES256": ["ES256"], "RS256": ["RS256"], "Ed25519": ["Ed25519", "EdDSA"]}
 """By what a key is registered for: the names in the header of what it signs (RFC 9864)."""
@@ -101,6 +102,8 @@ def _public_key(jwk: Any) -> PublicKey:
         raise KeyFault(_WANTED)
     if alg == "RS256" and not RSA_BITS <= rsa_bits(jwk.get("n")) <= MAX_RSA_BITS:
         raise KeyFault(_WANTED)
+    if alg == "RS256" and rsa_bits(jwk.get("e")) > MAX_EXPONENT_BITS:
+        raise KeyFault("its exponent is too long; make a key with the usual one, 65537.")
     try:
         key = cast(_Key, import_key({name: jwk[name] for name in names}))
         JWSRegistry.algorithms[alg].check_key(key)

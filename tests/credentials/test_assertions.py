@@ -78,6 +78,7 @@ def other_curve() -> bytes:
 
 
 ES = KEYS["ES256"].public
+RS = KEYS["RS256"].public
 UNFIT: dict[str, tuple[Any, str]] = {
     "a private PEM": (private_pem(KEYS["ES256"]), "private"),
     "a private JWK": (KEYS["ES256"].jwk, "private"),
@@ -88,6 +89,7 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "a short RSA key": (RS256(bits=1024).public, "2048"),
     "a short RSA key in a PEM": (public_pem(RS256(bits=1024)), "2048"),
     "a long RSA key": ({"kty": "RSA", "n": forge.encode(b"\xff" * 513), "e": "AQAB"}, "4096"),
+    "a long exponent": (RS | {"e": forge.encode(b"\x7f" * 9)}, "exponent"),
     "an RSA key of no bits": ({"kty": "RSA", "n": "", "e": "AQAB"}, "ES256"),
     "another curve": (ES | {"crv": "P-384"}, "ES256"),
     "another algorithm": (ES | {"alg": "ES384"}, "ES256"),
