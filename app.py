@@ -19,7 +19,7 @@ from authapi.server import development
 from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service, create_database
 from authapi.telemetry.logs import configure_logging
-from authapi.web.answers import Endpoint, exception_handlers
+from authapi.web.answers import exception_handlers
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
     JWKS_PATH,
@@ -27,25 +27,25 @@ from authapi.web.metadata import (
     REVOCATION_PATH,
     TOKEN_PATH,
 )
-from authapi.web.own_routes import load_routes
+from authapi.web.own_routes import Reserved, load_routes
 from authapi.web.requests import OriginMiddleware
 from settings import Settings, load_settings
 
 # They are matched in this order, and before those of ROUTES.
 routes: list[Route] = [
-    Endpoint("/secure-data", handlers.secure_data),
-    Endpoint("/me", handlers.me),
-    Endpoint("/login", handlers.login, "POST"),
-    Endpoint("/refresh-token", handlers.refresh_token, "POST"),
-    Endpoint("/logout", handlers.logout, "POST"),
-    Endpoint("/verify", handlers.verify, *handlers.ANY_METHOD),
-    Endpoint(TOKEN_PATH, oauth_handlers.token, "POST"),
-    Endpoint(REVOCATION_PATH, oauth_handlers.revoke, "POST"),
-    Endpoint(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
-    Endpoint(METADATA_PATH, oauth_handlers.metadata),
-    Endpoint(JWKS_PATH, handlers.jwks),
-    Endpoint("/healthz", handlers.healthz),
-    Endpoint("/readyz", handlers.readyz),
+    Reserved("/secure-data", handlers.secure_data),
+    Reserved("/me", handlers.me),
+    Reserved("/login", handlers.login, "POST"),
+    Reserved("/refresh-token", handlers.refresh_token, "POST"),
+    Reserved("/logout", handlers.logout, "POST"),
+    Reserved("/verify", handlers.verify, *handlers.ANY_METHOD),
+    Reserved(TOKEN_PATH, oauth_handlers.token, "POST"),
+    Reserved(REVOCATION_PATH, oauth_handlers.revoke, "POST"),
+    Reserved(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
+    Reserved(METADATA_PATH, oauth_handlers.metadata),
+    Reserved(JWKS_PATH, handlers.jwks),
+    Reserved("/healthz", handlers.healthz),
+    Reserved("/readyz", handlers.readyz),
 ]
 
 

@@ -6,11 +6,23 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
+
+from authapi.web.answers import Endpoint
 
 
 class RoutesFault(Exception):
     """ROUTES names nothing that can be served; the message says why."""
+
+
+class Reserved(Endpoint):
+    """Of the service: its path is its own in every method. Another would go to a route of yours
+    that takes every path, and whoever asks `/verify` would take its answer for ours."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match if match is Match.NONE else Match.FULL, child_scope
 
 
 def load_routes(name: str, ours: Sequence[Route]) -> list[BaseRoute]:

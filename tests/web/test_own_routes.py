@@ -94,6 +94,30 @@ def test_a_module_of_a_package_is_found(folder: Path) -> None:
     assert len(load_routes("own_package.reports:routes", routes)) == 5
 
 
+EVERY_PATH = """
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+
+async def page(scope, receive, send):
+    await PlainTextResponse("page")(scope, receive, send)
+
+routes = [Mount("/", page)]
+"""
+
+
+def test_a_route_for_every_path_gets_none_of_ours_whatever_the_method(folder: Path) -> None:
+    """Else a proxy that asks by the method of the request lets in who sends an odd one."""
+    (folder / "own_every.py").write_text(EVERY_PATH)
+    with served("own_every:routes") as service:
+        assert service.client.request("PROPFIND", "/pages").text == "page"
+        for route in routes:
+            for method in ("PROPFIND", "TRACE", "GET", "POST", "HEAD"):
+                if route.methods and method not in route.methods:
+                    response = service.client.request(method, route.path)
+                    assert response.status_code == 405
+                    assert set(response.headers["Allow"].split(", ")) == route.methods
+
+
 def test_without_the_setting_there_are_none() -> None:
     assert load_routes("", routes) == []
 
