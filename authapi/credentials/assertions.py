@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -38,7 +39,6 @@ _KINDS = {
     ("RSA", ""): ("RS256", ("kty", "n", "e")),
     ("OKP", "Ed25519"): ("Ed25519", ("kty", "crv", "x")),
 }
-_Key = ECKey | RSAKey | OKPKey
 _REGISTRY = JWSRegistry(strict_check_header=False)  # what is not known is ignored: RFC 7515, 4
 
 
@@ -74,12 +74,12 @@ def _jwk_of_pem(content: bytes) -> dict[str, Any]:
         if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
             raise KeyFault(_WANTED)  # of which joserfc would only warn
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except ValueError:
-        raise KeyFault("it is no PEM of a public key.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFault("it is no PEM of a public key that is known here.") from None
     for kind in (ECKey, RSAKey, OKPKey):
         try:
             return dict(kind.import_key(der).as_dict(private=False))
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, LookupError, ValueError, TypeError):
             continue
     raise KeyFault(_WANTED)
 
@@ -105,7 +105,7 @@ def _public_key(jwk: Any) -> PublicKey:
     if alg == "RS256" and rsa_bits(jwk.get("e")) > MAX_EXPONENT_BITS:
         raise KeyFault("its exponent is too long; make a key with the usual one, 65537.")
     try:
-        key = cast(_Key, import_key({name: jwk[name] for name in names}))
+        key = cast("ECKey | RSAKey | OKPKey", import_key({name: jwk[name] for name in names}))
         JWSRegistry.algorithms[alg].check_key(key)
         key = type(key).import_key(key.as_der(private=False))  # no zeros before a number
         thumbprint, members = key.thumbprint(), key.as_dict(private=False)

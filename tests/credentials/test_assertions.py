@@ -72,18 +72,24 @@ def test_the_older_name_of_ed25519_is_understood() -> None:
     assert kept["alg"] == "Ed25519"
 
 
-def other_curve() -> bytes:
-    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+def other_curve(curve: ec.EllipticCurve) -> bytes:
+    key = ec.generate_private_key(curve).public_key()
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 ES = KEYS["ES256"].public
 RS = KEYS["RS256"].public
+UNKNOWN_CURVE = b"""-----BEGIN PUBLIC KEY-----
+MBYwDgYHKoZIzj0CAQYDKgMEAwQABAEC
+-----END PUBLIC KEY-----
+"""
 UNFIT: dict[str, tuple[Any, str]] = {
     "a private PEM": (private_pem(KEYS["ES256"]), "private"),
     "a private JWK": (KEYS["ES256"].jwk, "private"),
     "a symmetric key": ({"kty": "oct", "k": "c2VjcmV0"}, "private"),
-    "a PEM of another curve": (other_curve(), "ES256"),
+    "a PEM of another curve": (other_curve(ec.SECP384R1()), "ES256"),
+    "a PEM of a curve that no JWK has": (other_curve(ec.BrainpoolP256R1()), "ES256"),
+    "a PEM of a curve that nobody knows": (UNKNOWN_CURVE, "known"),
     "a PEM of nothing": (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "PEM"),
     "a certificate": (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "PEM"),
     "a short RSA key": (RS256(bits=1024).public, "2048"),
