@@ -22,8 +22,9 @@ metadata = MetaData()
 identity = Table(
     # One row. `database_id` is random, and part of the `kid` of every token: those of another
     # database open nothing. `access_purged_until` and `refresh_purged_until` are the latest `exp`
-    # of an access token and of a refresh token that a purged row may have ended: up to there a
-    # token is refused, whatever the clocks say. No token was issued later than `issued_until`.
+    # of an access token or assertion, and of a refresh token, that a purged row may have ended: up
+    # to there it is refused, whatever the clocks say. No token was issued later than
+    # `issued_until`.
     "identity",
     metadata,
     Column("singleton", SmallInteger, CheckConstraint("singleton = 1"), primary_key=True),
@@ -66,9 +67,9 @@ revoked_jtis = Table(
     # a client), a session's `sid`, or a client's, which ends every session that began in an era
     # before `revoked_at`.
     # `revoked_at` has a fraction, since order matters; past `expires_at` the row ends nothing, and
-    # past `access_expires_at` no access token. Both that and `commit_order` are empty for what is
-    # spent, which no access token is judged by. `ended_by` is the session that ended all
-    # of its client's.
+    # past `access_expires_at` no access token, and no assertion is spent again. That is empty for a
+    # spent refresh token, and `commit_order` for whatever is spent, which no access token is judged
+    # by. `ended_by` is the session that ended all of its client's.
     "revoked_jtis",
     metadata,
     Column("jti", String(32), primary_key=True),

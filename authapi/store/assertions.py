@@ -39,10 +39,11 @@ async def find_public_keys(database: Database, client_id: str, now: float) -> li
 
 _nothing = sa.cast(sa.null(), sa.BigInteger)
 _expires_at = sa.cast(sa.bindparam("expires_at"), sa.BigInteger)
-_is_not_purged = sa.exists().where(identity.c.refresh_purged_until < _expires_at)
+# Not `refresh_purged_until`: after a purge by a wrong clock that may be a session's length ahead.
+_is_not_purged = sa.exists().where(identity.c.access_purged_until < _expires_at)
 SPEND_ASSERTION = (
     insert(revoked_jtis)
-    .from_select(ROW_COLUMNS, row(_nothing, _nothing, _expires_at).where(_is_not_purged))
+    .from_select(ROW_COLUMNS, row(_nothing, _expires_at, _expires_at).where(_is_not_purged))
     .on_conflict_do_nothing()
     .returning(revoked_jtis.c.jti)
 )

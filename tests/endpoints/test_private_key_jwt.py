@@ -161,6 +161,24 @@ def test_what_is_spent_stays_so_whatever_a_clock_did_and_a_purge_took(
     assert_not_let_in(api, text)
 
 
+def test_a_purge_by_a_clock_far_ahead_keeps_nobody_out_for_long(
+    api: TestClient,
+    signer: Signer,
+    settings: Settings,
+    clock: Clock,
+    do: Do,
+    login: Callable[[], dict[str, str]],
+) -> None:
+    text = signer.sign()
+    assert_answer(ask(api, text), 200)
+    assert_answer(api.post("/refresh-token", json=login()), 200)  # which is spent for a week
+    assert do(lambda db: purge(db, NOW + 30 * 86_400, settings.leeway_seconds)) == 2
+    assert_not_let_in(api, text)
+    clock.advance(120)
+    now = int(clock.now)
+    assert_answer(ask(api, signer.sign(iat=now, exp=now + 60)), 200)
+
+
 def test_two_clients_may_choose_the_same_jti(api: TestClient, signer: Signer, do: Do) -> None:
     other = register(do, KEYS["Ed25519"], "other")
     for client in (signer, other):
