@@ -15,10 +15,12 @@ import oauth_handlers
 from auth_backend import BearerBackend
 from authapi.clocks import Clock, steady_clock
 from authapi.engines.database import Database
+from authapi.openapi.document import build
 from authapi.server import development
 from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service, create_database
 from authapi.telemetry.logs import configure_logging
+from authapi.telemetry.version import VERSION
 from authapi.web.answers import exception_handlers
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
@@ -44,6 +46,7 @@ routes: list[Route] = [
     Reserved(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
     Reserved(METADATA_PATH, oauth_handlers.metadata),
     Reserved(JWKS_PATH, handlers.jwks),
+    Reserved("/openapi.json", handlers.openapi),
     Reserved("/healthz", handlers.healthz),
     Reserved("/readyz", handlers.readyz),
 ]
@@ -73,6 +76,7 @@ def create_app(
                 "tokens": service.tokens,
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
+                "document": build(app.routes, VERSION),
                 "signing_keys": service.signing_keys,
             }
 

@@ -79,6 +79,7 @@ def authenticated(handler: Handler) -> Handler:
             return refuse(request, request.user.refusal)
         return await handler(request)
 
+    vars(guarded)["scopes"] = []  # for who describes the handler
     return guarded
 
 
@@ -95,7 +96,9 @@ def requires_scope(*scopes: str) -> Callable[[Handler], Handler]:
             demand_scopes(request, needed)
             return await handler(request)
 
-        return authenticated(scoped)
+        guarded = authenticated(scoped)
+        vars(guarded)["scopes"] = needed
+        return guarded
 
     return decorate
 

@@ -39,9 +39,11 @@ class State(TypedDict):
     refusals: Refusals
     client_cache: ClientCache
     signing_keys: WatchedKeys | None
+    document: dict[str, Any]
 
 
 async def login(request: Request[State]) -> Answer:
+    """Exchange a client key for the tokens of a new session."""
     _refuse_if_unavailable(request)
     payload = await read_payload(request, LOGIN)
     pair = await request.state["sessions"].log_in(
@@ -51,6 +53,7 @@ async def login(request: Request[State]) -> Answer:
 
 
 async def refresh_token(request: Request[State]) -> Answer:
+    """Exchange a refresh token for the next pair; each counts once."""
     _refuse_if_unavailable(request)
     payload = await read_payload(request, REFRESH)
     pair = await request.state["sessions"].refresh(payload["refresh_token"])
@@ -58,6 +61,7 @@ async def refresh_token(request: Request[State]) -> Answer:
 
 
 async def logout(request: Request[State]) -> Answer:
+    """End the session of an access token, or every session of its client."""
     _refuse_if_unavailable(request)
     payload = await read_payload(request, LOGOUT)
     access_token = _token_to_end(request, payload["access_token"])
@@ -86,11 +90,13 @@ def _token_to_end(request: Request[State], in_body: str | None) -> str:
 
 @authenticated
 async def secure_data(request: Request[State]) -> Answer:
+    """What stands for your API: it opens to a good access token."""
     return Answer({"message": "This is what the token opens.", "user_id": request.user.identity})
 
 
 @authenticated
 async def me(request: Request[State]) -> Answer:
+    """Who the access token is for, and what it may do."""
     claims = request.user.claims
     client = await request.state["client_cache"].find_client(claims.sub)
     if client is None:
@@ -109,9 +115,9 @@ async def me(request: Request[State]) -> Answer:
 
 @authenticated
 async def verify(request: Request[State]) -> Answer:
-    """For a proxy that asks before it lets a request through: who calls is told in headers.
+    """Tell a proxy in headers who calls, before it lets a request through.
 
-    Of any method, since some proxies ask by that of the request; its body is not read.
+    It takes any method, since some proxies ask by that of the request, and reads no body.
     """
     demand_scopes(request, _scopes_in_query(request))
     claims = request.user.claims
@@ -140,13 +146,20 @@ def _scopes_in_query(request: Request[State]) -> list[str]:
 
 
 async def jwks(request: Request[State]) -> Answer:
-    """The public keys, for those who verify our tokens elsewhere; 404 where there are none."""
+    """The public keys, for whoever verifies tokens elsewhere; 404 where there are none."""
     signing_keys = request.state["signing_keys"]
     if signing_keys is None:
         raise NotFound
     keys, max_age = signing_keys.published(request.state["tokens"].database_id)
     answer = Answer({"keys": keys})
     answer.headers["Cache-Control"] = f"public, max-age={max_age}"
+    return answer
+
+
+async def openapi(request: Request[State]) -> Answer:
+    """What there is, for machines: OpenAPI 3.1."""
+    answer = Answer(request.state["document"])
+    answer.headers["Cache-Control"] = "public, max-age=300"
     return answer
 
 

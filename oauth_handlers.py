@@ -15,7 +15,10 @@ from handlers import State
 
 
 async def token(request: Request[State]) -> Answer:
-    """RFC 6749, 4.4 and 6."""
+    """Grant an access token to a client by its credentials (RFC 6749, 4.4).
+
+    Or let a session that `/login` began go on, by its refresh token (RFC 6749, 6).
+    """
     payload = await read_payload(request, GRANT)
     grant_type, refresh_token = payload["grant_type"], payload["refresh_token"]
     if grant_type not in ("client_credentials", "refresh_token"):
@@ -33,7 +36,7 @@ async def token(request: Request[State]) -> Answer:
 
 
 async def revoke(request: Request[State]) -> Answer:
-    """RFC 7009."""
+    """End the session of an access token or a refresh token (RFC 7009)."""
     payload = await read_payload(request, TOKEN)
     shown, sender = _shown(request, payload), sender_of(request.scope)
     await request.state["oauth"].revoke(shown, sender, payload["token"])
@@ -41,7 +44,7 @@ async def revoke(request: Request[State]) -> Answer:
 
 
 async def introspect(request: Request[State]) -> Answer:
-    """RFC 7662."""
+    """Say whether an access token counts, and what it says (RFC 7662)."""
     payload = await read_payload(request, TOKEN)
     shown, sender = _shown(request, payload), sender_of(request.scope)
     try:
@@ -57,7 +60,7 @@ def _shown(request: Request[State], payload: dict[str, Any]) -> ClientCredential
 
 
 async def metadata(request: Request[State]) -> Answer:
-    """RFC 8414; 404 where nobody could look for it."""
+    """Where standard clients find all else (RFC 8414); 404 unless TOKEN_ISSUER is a URL."""
     metadata = request.state["metadata"]
     if metadata is None:
         raise NotFound

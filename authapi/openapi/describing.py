@@ -1,0 +1,43 @@
+"""What a handler says of itself beside its docstring: what it takes, answers and refuses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from marshmallow import Schema
+
+from authapi.errors import Refusal
+from authapi.web.answers import Handler
+from authapi.web.schemas import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """`answers` is the shape of a 200. `refuses` is what else may come, beyond what any request may
+    meet. `security` is one of `SECURITY` in document.py; a protected handler has its own. `query`
+    and `headers` say what each parameter, and each header of the 200, is for. `is_public` allows
+    that caches keep the answer. `methods` are those that are shown, if not all."""
+
+    answers: type[Schema]
+    takes: Payload | None = None
+    refuses: Sequence[type[Refusal]] = ()
+    security: str = "nobody"
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_public: bool = False
+    methods: Sequence[str] = ()
+    tag: str = "yours"
+
+
+def describes(description: Description) -> Callable[[Handler], Handler]:
+    """Above all other decorators. The docstring's first line is the summary."""
+
+    def decorate(handler: Handler) -> Handler:
+        vars(handler)["description"] = description
+        return handler
+
+    return decorate
+
+
+def description_of(handler: object) -> Description | None:
+    found: Description | None = vars(handler).get("description") if callable(handler) else None
+    return found

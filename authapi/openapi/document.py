@@ -1,0 +1,214 @@
+"""Builds the OpenAPI 3.1 description from the routes, the schemas and the refusals there are."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from inspect import cleandoc
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from starlette.routing import BaseRoute, Route
+
+from authapi.errors import (
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    Refusal,
+    ServerError,
+    TemporarilyUnavailable,
+)
+from authapi.http_errors import (
+    ContentTooLarge,
+    HeadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from authapi.openapi import headers
+from authapi.openapi.describing import Description, description_of
+from authapi.openapi.ours import OURS
+from authapi.web.bodies import MAX_FIELDS
+
+ABOUT = """
+A client key buys short-lived signed tokens, and a log-out is true at once, on every worker.
+A request whose HTTP itself is at fault is refused before any path is looked up, without
+`X-Request-ID`. Unknown fields are ignored. Build on `error`, never on `error_description`.
+"""
+FORM = "application/x-www-form-urlencoded"
+SCALARS = {"type": ["string", "number", "boolean", "null"]}
+ALWAYS = (InvalidRequest, RequestTimeout, HeadTooLarge, ServerError)
+WITH_BODY = (ContentTooLarge, UnsupportedMediaType)
+PROTECTED = (MissingToken, InvalidToken, TemporarilyUnavailable)
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "nobody": [],
+    "client": [{"client": []}, {}],
+    "bearer or body": [{"bearer": []}, {}],
+}
+SCHEMES: dict[str, dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token (RFC 6750, 2.1).",
+    },
+    "oauth2": {
+        "type": "oauth2",
+        "description": "An access token that the token endpoint has granted (RFC 6749, 4.4).",
+        "flows": {"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}}},
+    },
+    "client": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The client's id and a client key. Either may stand in the body instead; "
+        "or an assertion that the client has signed (RFC 7523).",
+    },
+}
+
+
+def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
+    """Of each route whose handler is described; others are your own, and stay unmentioned."""
+    marshmallow = MarshmallowPlugin(schema_name_resolver=lambda schema: _name(schema))
+    spec = APISpec(
+        title="auth-api",
+        version=version,
+        openapi_version="3.1.0",
+        plugins=[marshmallow],
+        info={
+            "summary": "A login service for machines.",
+            "description": cleandoc(ABOUT),
+        },
+        servers=[{"url": "/"}],
+    )
+    for name, scheme in SCHEMES.items():
+        spec.components.security_scheme(name, scheme)
+    for name, header in headers.COMPONENTS.items():
+        spec.components.header(name, header)
+    for route in routes:
+        if isinstance(route, Route):
+            said = OURS.get(route.path) or description_of(route.endpoint)
+            if said is not None:
+                _add(spec, route, said)
+    return dict(spec.to_dict())
+
+
+def _name(schema: Any) -> str:
+    kind = schema if isinstance(schema, type) else type(schema)
+    return kind.__name__
+
+
+def _add(spec: APISpec, route: Route, said: Description) -> None:
+    scopes: Sequence[str] | None = vars(route.endpoint).get("scopes")
+    refusals = [*ALWAYS, *(WITH_BODY if said.takes else ()), *said.refuses]
+    security = SECURITY[said.security]
+    if scopes is not None:
+        refusals += PROTECTED if not scopes else (*PROTECTED, InsufficientScope)
+        security = [{"bearer": list(scopes)}, {"oauth2": list(scopes)}]
+    summary, _, more = cleandoc(route.endpoint.__doc__ or route.name).partition("\n\n")
+    for method in said.methods or sorted((route.methods or set()) - {"HEAD"}):
+        operation: dict[str, Any] = {
+            "operationId": _operation_id(route, method, said),
+            "summary": " ".join(summary.split()),
+            "tags": [said.tag],
+            "security": security,
+            "responses": {"200": _answer(said)} | _refusals(spec, refusals, said),
+        }
+        if more:
+            operation["description"] = more
+        if said.query:
+            operation["parameters"] = [_parameter(*each) for each in said.query.items()]
+        if said.takes:
+            operation["requestBody"] = _body(spec, said)
+        spec.path(path=route.path, operations={method.lower(): operation})
+
+
+def _operation_id(route: Route, method: str, said: Description) -> str:
+    is_one = len(said.methods or (route.methods or set()) - {"HEAD"}) == 1
+    return route.endpoint.__name__ if is_one else f"{route.endpoint.__name__}_{method.lower()}"
+
+
+def _parameter(name: str, says: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
+
+
+def _body(spec: APISpec, said: Description) -> dict[str, Any]:
+    """A form has no more than so many fields, and none within another."""
+    name = _name(said.takes)
+    if name not in spec.components.schemas:
+        spec.components.schema(name, schema=said.takes)
+        schema = spec.components.schemas[name]
+        form = schema | {"additionalProperties": SCALARS, "maxProperties": MAX_FIELDS}
+        spec.components.schema(f"{name}Form", form)
+    kinds = {"application/json": name, FORM: f"{name}Form", "multipart/form-data": f"{name}Form"}
+    content = {kind: {"schema": _ref("schemas", of)} for kind, of in kinds.items()}
+    required = any(field.required for field in (said.takes.fields.values() if said.takes else ()))
+    return {"required": required, "content": content}
+
+
+def _answer(said: Description) -> dict[str, Any]:
+    about = cleandoc(said.answers.__doc__ or "OK.")
+    return {
+        "description": about,
+        "headers": headers.of_answer(said.is_public, said.headers),
+        "content": {"application/json": {"schema": said.answers}},
+    }
+
+
+def _refusals(
+    spec: APISpec, refusals: Sequence[type[Refusal]], said: Description
+) -> dict[str, dict[str, Any]]:
+    """By status; several of one status are told apart by `error`."""
+    by_status: dict[int, list[type[Refusal]]] = {}
+    for refusal in dict.fromkeys(refusals):
+        by_status.setdefault(refusal.status, []).append(refusal)
+    answers = {}
+    for status, kinds in sorted(by_status.items()):
+        schemas = [_ref("schemas", _refusal_schema(spec, kind, said)) for kind in kinds]
+        answers[str(status)] = {
+            "description": f"{HTTPStatus(status).phrase}: {kinds[0].description}",
+            "headers": headers.of_refusal(status, kinds),
+            "content": {
+                "application/json": {
+                    "schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas},
+                    "examples": {
+                        kind.error: {"value": {"error": kind.error, **_prose(kind)}}
+                        for kind in kinds
+                    },
+                }
+            },
+        }
+    return answers
+
+
+def _prose(kind: type[Refusal]) -> dict[str, str]:
+    return {"error_description": kind.description}
+
+
+def _refusal_schema(spec: APISpec, kind: type[Refusal], said: Description) -> str:
+    name = kind.__name__
+    properties: dict[str, Any] = {
+        "error": {"enum": [kind.error]},
+        "error_description": {"enum": [kind.description]},
+    }
+    if kind is InvalidRequest and (said.takes or said.query):
+        name += f"Of{_name(said.takes)}" if said.takes else "OfQuery"
+        fields = [*(said.takes.fields if said.takes else ()), *said.query]
+        faults = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+        properties["fields"] = {
+            "type": "object",
+            "minProperties": 1,
+            "properties": dict.fromkeys(fields, faults),
+            "additionalProperties": False,
+        }
+    if name not in spec.components.schemas:
+        schema = {
+            "type": "object",
+            "required": ["error", "error_description"],
+            "properties": properties,
+            "additionalProperties": False,
+        }
+        spec.components.schema(name, schema)
+    return name
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}

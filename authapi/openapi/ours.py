@@ -1,0 +1,103 @@
+"""What each endpoint of the service takes, answers and refuses, by its path."""
+
+from authapi.errors import (
+    InsufficientScope,
+    InvalidClient,
+    InvalidGrant,
+    InvalidScope,
+    InvalidToken,
+    MissingToken,
+    OthersToken,
+    RefusedClient,
+    RefusedGrant,
+    TemporarilyUnavailable,
+    TooManyFailures,
+    TooManyLogins,
+    UnsupportedGrantType,
+)
+from authapi.http_errors import NotFound
+from authapi.openapi import answers
+from authapi.openapi.describing import Description
+from authapi.web.metadata import (
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    METADATA_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+)
+from authapi.web.schemas import GRANT, LOGIN, LOGOUT, REFRESH, TOKEN
+
+SESSIONS, OAUTH, PROXY, HEALTH = "sessions", "OAuth 2.0", "for a proxy", "health"
+_AS_CLIENT = (RefusedClient, TooManyFailures, TemporarilyUnavailable)
+_SCOPE = "Scopes with spaces between, all of which the token must have."
+
+OURS = {
+    "/login": Description(
+        answers.LoginAnswer,
+        takes=LOGIN,
+        refuses=(
+            InvalidClient,
+            InvalidScope,
+            TooManyFailures,
+            TooManyLogins,
+            TemporarilyUnavailable,
+        ),
+        tag=SESSIONS,
+    ),
+    "/refresh-token": Description(
+        answers.LoginAnswer,
+        takes=REFRESH,
+        refuses=(InvalidGrant, TemporarilyUnavailable),
+        tag=SESSIONS,
+    ),
+    "/logout": Description(
+        answers.LogoutAnswer,
+        takes=LOGOUT,
+        refuses=(MissingToken, InvalidToken, TemporarilyUnavailable),
+        security="bearer or body",
+        tag=SESSIONS,
+    ),
+    "/me": Description(answers.MeAnswer, tag=SESSIONS),
+    "/secure-data": Description(answers.SecureDataAnswer, tag=SESSIONS),
+    TOKEN_PATH: Description(
+        answers.GrantAnswer,
+        takes=GRANT,
+        refuses=(*_AS_CLIENT, UnsupportedGrantType, InvalidScope, RefusedGrant, TooManyLogins),
+        security="client",
+        tag=OAUTH,
+    ),
+    REVOCATION_PATH: Description(
+        answers.RevocationAnswer,
+        takes=TOKEN,
+        refuses=(*_AS_CLIENT, OthersToken),
+        security="client",
+        tag=OAUTH,
+    ),
+    INTROSPECTION_PATH: Description(
+        answers.IntrospectionAnswer, takes=TOKEN, refuses=_AS_CLIENT, security="client", tag=OAUTH
+    ),
+    METADATA_PATH: Description(
+        answers.MetadataAnswer, refuses=(NotFound,), is_public=True, tag=OAUTH
+    ),
+    JWKS_PATH: Description(
+        answers.JwksAnswer,
+        refuses=(NotFound, TemporarilyUnavailable),
+        is_public=True,
+        tag=OAUTH,
+    ),
+    "/verify": Description(
+        answers.VerifyAnswer,
+        refuses=(InsufficientScope,),
+        query={"scope": _SCOPE},
+        methods=["GET"],
+        headers={
+            "X-Client-Id": "The client that calls.",
+            "X-Client-Name": "Its name, percent-encoded where it is not ASCII.",
+            "X-Scope": "What its token may do; perhaps nothing.",
+        },
+        tag=PROXY,
+    ),
+    "/healthz": Description(answers.StatusAnswer, tag=HEALTH),
+    "/readyz": Description(answers.StatusAnswer, refuses=(TemporarilyUnavailable,), tag=HEALTH),
+    "/openapi.json": Description(answers.DocumentAnswer, is_public=True, tag=HEALTH),
+}
