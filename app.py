@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 import handlers
 import oauth_handlers
+import page_handlers
 from auth_backend import BearerBackend
 from authapi.clocks import Clock, steady_clock
 from authapi.engines.database import Database
@@ -28,6 +29,7 @@ from authapi.web.metadata import (
     METADATA_PATH,
     REVOCATION_PATH,
     TOKEN_PATH,
+    public_url,
 )
 from authapi.web.own_routes import Reserved, load_routes
 from authapi.web.requests import OriginMiddleware
@@ -46,7 +48,9 @@ routes: list[Route] = [
     Reserved(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
     Reserved(METADATA_PATH, oauth_handlers.metadata),
     Reserved(JWKS_PATH, handlers.jwks),
-    Reserved("/openapi.json", handlers.openapi),
+    Reserved("/", page_handlers.landing),
+    Reserved("/docs", page_handlers.docs),
+    Reserved("/openapi.json", page_handlers.openapi),
     Reserved("/healthz", handlers.healthz),
     Reserved("/readyz", handlers.readyz),
 ]
@@ -77,6 +81,7 @@ def create_app(
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
                 "document": build(app.routes, VERSION),
+                "base_url": public_url(settings.token_issuer),
                 "signing_keys": service.signing_keys,
             }
 

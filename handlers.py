@@ -40,6 +40,7 @@ class State(TypedDict):
     client_cache: ClientCache
     signing_keys: WatchedKeys | None
     document: dict[str, Any]
+    base_url: str
 
 
 async def login(request: Request[State]) -> Answer:
@@ -153,13 +154,6 @@ async def jwks(request: Request[State]) -> Answer:
     keys, max_age = signing_keys.published(request.state["tokens"].database_id)
     answer = Answer({"keys": keys})
     answer.headers["Cache-Control"] = f"public, max-age={max_age}"
-    return answer
-
-
-async def openapi(request: Request[State]) -> Answer:
-    """What there is, for machines: OpenAPI 3.1."""
-    answer = Answer(request.state["document"])
-    answer.headers["Cache-Control"] = "public, max-age=300"
     return answer
 
 

@@ -29,11 +29,12 @@ from authapi.openapi.describing import Description, description_of
 from authapi.openapi.ours import OURS
 from authapi.web.bodies import MAX_FIELDS
 
-ABOUT = """
-A client key buys short-lived signed tokens, and a log-out is true at once, on every worker.
-A request whose HTTP itself is at fault is refused before any path is looked up, without
-`X-Request-ID`. Unknown fields are ignored. Build on `error`, never on `error_description`.
-"""
+ABOUT = (
+    "A client key buys short-lived signed tokens, and a log-out is true at once, on every worker.\n"
+    "Unknown fields are ignored. Build on `error`, never on `error_description`.\n"
+    "A request whose HTTP itself is at fault is refused before any path is looked up, without "
+    "`X-Request-ID`."
+)
 FORM = "application/x-www-form-urlencoded"
 SCALARS = {"type": ["string", "number", "boolean", "null"]}
 ALWAYS = (InvalidRequest, RequestTimeout, HeadTooLarge, ServerError)
@@ -75,7 +76,7 @@ def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
         plugins=[marshmallow],
         info={
             "summary": "A login service for machines.",
-            "description": cleandoc(ABOUT),
+            "description": ABOUT,
         },
         servers=[{"url": "/"}],
     )
@@ -83,12 +84,23 @@ def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
         spec.components.security_scheme(name, scheme)
     for name, header in headers.COMPONENTS.items():
         spec.components.header(name, header)
-    for route in routes:
-        if isinstance(route, Route):
-            said = OURS.get(route.path) or description_of(route.endpoint)
-            if said is not None:
-                _add(spec, route, said)
+    for route, said in _described(routes):
+        _add(spec, route, said)
     return dict(spec.to_dict())
+
+
+def _described(routes: Iterable[BaseRoute]) -> list[tuple[Route, Description]]:
+    """Ours first, in the order in which somebody learns of them."""
+    found = [
+        (route, said)
+        for route in routes
+        if isinstance(route, Route)
+        and (said := OURS.get(route.path) or description_of(route.endpoint))
+    ]
+    places = list(OURS)
+    return sorted(
+        found, key=lambda each: places.index(each[0].path) if each[0].path in OURS else len(places)
+    )
 
 
 def _name(schema: Any) -> str:

@@ -15,6 +15,11 @@ def is_url(issuer: str) -> bool:
     return issuer.startswith(("http://", "https://"))
 
 
+def public_url(issuer: str) -> str:
+    """Where callers reach us, if the issuer says so."""
+    return issuer.rstrip("/") if is_url(issuer) else ""
+
+
 def endpoint(issuer: str, path: str) -> str:
     """Of the issuer that is configured, never of a `Host` that a caller sent."""
     return issuer.rstrip("/") + path

@@ -29,40 +29,52 @@ class Payload(Schema):
             return dict(self.load(sent))  # raises for every field that is wrong, not for the first
 
 
+def text(says: str, **options: Any) -> fields.String:
+    return fields.String(metadata={"description": says}, **options)
+
+
+_SCOPE = "What the token may do, if not all that the client was granted."
+_WORDS = {each for each in fields.Boolean.truthy | fields.Boolean.falsy if isinstance(each, str)}
+_BOOLEANS = [True, False, 1, 0, *sorted(_WORDS)]
+
+
 class LoginPayload(Payload):
-    client_key = fields.String(required=True)
-    scope = fields.String(load_default="")
+    client_key = text("It is shown once, when it is made.", required=True)
+    scope = text(_SCOPE, load_default="")
 
 
 class RefreshPayload(Payload):
-    refresh_token = fields.String(required=True)
+    refresh_token = text("The newest of the session.", required=True)
 
 
 class LogoutPayload(Payload):
-    access_token = fields.String(load_default=None)
-    everywhere = fields.Boolean(load_default=False)
+    access_token = text("In place of the header.", load_default=None)
+    everywhere = fields.Boolean(
+        load_default=False,
+        metadata={"description": "True ends every session of the client.", "enum": _BOOLEANS},
+    )
 
 
 class OAuthPayload(Payload):
     """A parameter without a value counts as left out (RFC 6749, 3.1 and 3.2)."""
 
-    client_id = fields.String(load_default=None)
-    client_secret = fields.String(load_default=None)
-    client_assertion_type = fields.String(load_default=None)
-    client_assertion = fields.String(load_default=None)
+    client_id = text("The client's `user_id`, in place of the header.", load_default=None)
+    client_secret = text("A client key, in place of the header.", load_default=None)
+    client_assertion_type = text("Beside an assertion: RFC 7523, 2.2.", load_default=None)
+    client_assertion = text("A JWT that the client has signed.", load_default=None)
 
     def read(self, sent: dict[str, Any]) -> dict[str, Any]:
         return super().read({name: value for name, value in sent.items() if value != ""})
 
 
 class GrantPayload(OAuthPayload):
-    grant_type = fields.String(required=True)
-    scope = fields.String(load_default="")
-    refresh_token = fields.String(load_default=None)
+    grant_type = text("client_credentials, or refresh_token.", required=True)
+    scope = text(_SCOPE, load_default="")
+    refresh_token = text("For the grant of that name.", load_default=None)
 
 
 class TokenPayload(OAuthPayload):
-    token = fields.String(required=True)
+    token = text("An access token, or a refresh token.", required=True)
 
 
 # Made once: a schema takes longer to make than to use.

@@ -1,0 +1,55 @@
+"""Renders the pages: no script, nothing from elsewhere, and not a word that a caller chose."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.responses import Response
+
+from authapi.html.operations import read
+
+FOLDER = Path(__file__).parent / "templates"
+STYLE = (FOLDER / "style.css").read_text()
+_STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src data:; "
+    f"style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_CODE = re.compile("`([^`]+)`")
+_environment = Environment(
+    loader=FileSystemLoader(FOLDER),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+_environment.globals["style"] = Markup(STYLE)  # noqa: S704  # it is ours
+_environment.filters["code"] = lambda text: _CODE.sub(r"<code>\1</code>", escape(text))
+
+
+class Page(Response):
+    """HTML under a policy that lets nothing run and nothing load."""
+
+    media_type = "text/html"
+
+    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+        content = _environment.get_template(name).render(values)
+        super().__init__(content, headers=HEADERS)
+
+
+def landing(document: dict[str, Any], is_ready: bool, has_metadata: bool) -> Page:
+    values = {"info": document["info"], "is_ready": is_ready, "has_metadata": has_metadata}
+    return Page("landing.html", values)
+
+
+def docs(document: dict[str, Any], base_url: str) -> Page:
+    values = {"info": document["info"], "tags": read(document, base_url), "base_url": base_url}
+    return Page("docs.html", values)
