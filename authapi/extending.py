@@ -9,6 +9,7 @@ from authapi.errors import (
     TemporarilyUnavailable,
 )
 from authapi.http_errors import NotFound
+from authapi.openapi.describing import Description, describes
 from authapi.web.answers import Answer, Endpoint
 from authapi.web.bodies import read_payload
 from authapi.web.schemas import Payload
@@ -16,6 +17,7 @@ from authapi.web.schemas import Payload
 __all__ = [
     "Answer",
     "Client",
+    "Description",
     "Endpoint",
     "InsufficientScope",
     "InvalidRequest",
@@ -25,6 +27,7 @@ __all__ = [
     "Refusal",
     "TemporarilyUnavailable",
     "authenticated",
+    "describes",
     "read_payload",
     "requires_scope",
 ]

@@ -1,12 +1,13 @@
 """Builds the OpenAPI 3.1 description from the routes, the schemas and the refusals there are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
+from starlette.convertors import FloatConvertor, IntegerConvertor
 from starlette.routing import BaseRoute, Route
 
 from authapi.errors import (
@@ -40,6 +41,7 @@ SCALARS = {"type": ["string", "number", "boolean", "null"]}
 ALWAYS = (InvalidRequest, RequestTimeout, HeadTooLarge, ServerError)
 WITH_BODY = (ContentTooLarge, UnsupportedMediaType)
 PROTECTED = (MissingToken, InvalidToken, TemporarilyUnavailable)
+_KINDS: dict[type, str] = {IntegerConvertor: "integer", FloatConvertor: "number"}
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "nobody": [],
     "client": [{"client": []}, {}],
@@ -126,11 +128,11 @@ def _add(spec: APISpec, route: Route, said: Description) -> None:
         }
         if more:
             operation["description"] = more
-        if said.query:
-            operation["parameters"] = [_parameter(*each) for each in said.query.items()]
+        if parameters := list(_parameters(route, said)):
+            operation["parameters"] = parameters
         if said.takes:
             operation["requestBody"] = _body(spec, said)
-        spec.path(path=route.path, operations={method.lower(): operation})
+        spec.path(path=route.path_format, operations={method.lower(): operation})
 
 
 def _operation_id(route: Route, method: str, said: Description) -> str:
@@ -138,8 +140,12 @@ def _operation_id(route: Route, method: str, said: Description) -> str:
     return route.endpoint.__name__ if is_one else f"{route.endpoint.__name__}_{method.lower()}"
 
 
-def _parameter(name: str, says: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
+def _parameters(route: Route, said: Description) -> Iterator[dict[str, Any]]:
+    for name, convertor in route.param_convertors.items():
+        kind = _KINDS.get(type(convertor), "string")
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+    for name, says in said.query.items():
+        yield {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
 
 
 def _body(spec: APISpec, said: Description) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""GET /openapi.json: every route, every refusal and every header that there is, and no other."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from marshmallow import Schema, fields
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from app import routes
+from authapi import errors
+from authapi.extending import Answer, Description, Endpoint, Payload, describes, requires_scope
+from authapi.http_errors import MethodNotAllowed, NotFound
+from authapi.openapi.document import build
+from authapi.openapi.ours import OURS
+from authapi.telemetry.version import VERSION
+
+DOCUMENT = build(routes, VERSION)
+OPERATIONS = [
+    (path, method, operation)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+]
+PAGES = {"/", "/docs"}
+"""For people alone."""
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        _, kind, name = node["$ref"].removeprefix("#/").split("/")
+        node = DOCUMENT["components"][kind][name]
+    return node
+
+
+def test_it_is_valid() -> None:
+    validate(DOCUMENT)
+
+
+def test_it_is_served_as_it_is_built(api: TestClient) -> None:
+    response = api.get("/openapi.json", headers={"Host": "evil.example"})
+    assert response.json() == json.loads(json.dumps(DOCUMENT))
+    assert response.headers["cache-control"] == "public, max-age=300"
+    assert "evil.example" not in response.text
+    assert DOCUMENT["info"]["version"] == VERSION
+
+
+def test_every_route_is_described() -> None:
+    described = set(DOCUMENT["paths"])
+    missing = {route.path for route in routes} - described - PAGES
+    assert not missing, f"say in OURS of authapi/openapi/ours.py what {missing} takes and answers"
+    assert described == set(OURS), "OURS describes what is no route"
+
+
+def test_every_operation_says_what_it_is_for() -> None:
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(set(ids)) == len(ids)
+    for path, _, operation in OPERATIONS:
+        assert operation["summary"].endswith((".", "page")), f"the docstring of {path}"
+        assert "RFC" not in operation["summary"][:3], path
+
+
+def leaves(kind: type[errors.Refusal]) -> set[type[errors.Refusal]]:
+    """Of the service's own: what a test made is none of them."""
+    children = {leaf for child in kind.__subclasses__() for leaf in leaves(child)}
+    ours = kind.__module__.startswith("authapi.")
+    return children | ({kind} if ours and hasattr(kind, "error") else set())
+
+
+def shapes(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    for status, response in operation["responses"].items():
+        body = resolve(response["content"]["application/json"]["schema"])
+        for each in body.get("oneOf", [body]):
+            yield status, response, resolve(each)
+
+
+def test_every_refusal_is_described_to_the_letter() -> None:
+    described = {
+        (status, *(shape["properties"][name]["enum"][0] for name in ("error", "error_description")))
+        for _, _, operation in OPERATIONS
+        for status, _, shape in shapes(operation)
+        if "error" in shape["properties"]
+    }
+    raised = {
+        (str(kind.status), kind.error, kind.description)
+        for kind in leaves(errors.Refusal) - {MethodNotAllowed}  # of no operation
+    }
+    assert described == raised
+
+
+def test_every_answer_has_the_headers_that_it_has() -> None:
+    common = {"Cache-Control", "X-Content-Type-Options", "X-Request-ID"}
+    by_error = {(str(kind.status), kind.error): kind for kind in leaves(errors.Refusal)}
+    for path, _, operation in OPERATIONS:
+        for status, response, shape in shapes(operation):
+            more = set(response["headers"]) - common
+            if status == "200":
+                assert more == set(OURS[path].headers)
+                continue
+            kind = by_error[status, shape["properties"]["error"]["enum"][0]]
+            expected = set(kind.headers)
+            expected |= {"Retry-After"} if status == "429" else set()
+            expected |= {"WWW-Authenticate"} if status == "403" else set()
+            assert more == expected, (path, status)
+
+
+def test_examples_are_what_the_schemas_say() -> None:
+    for path, _, operation in OPERATIONS:
+        for status, response in operation["responses"].items():
+            content = response["content"]["application/json"]
+            whole = {"$ref": "#/x", "x": content["schema"], "components": DOCUMENT["components"]}
+            for example in content.get("examples", {}).values():
+                OAS31Validator(whole).validate(example["value"])
+            assert status == "200" or content["examples"], path
+
+
+def test_not_found_is_told_where_there_may_be_nothing() -> None:
+    told = {path for path, _, operation in OPERATIONS if "404" in operation["responses"]}
+    assert told == {"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
+    assert NotFound.status == 404
+
+
+# Routes of one's own
+
+
+class ReportPayload(Payload):
+    title = fields.String(required=True)
+
+
+class ReportAnswer(Schema):
+    """A report is written."""
+
+    title = fields.String(required=True)
+
+
+class TooManyReports(errors.Refusal):
+    """Enough."""
+
+    status = 409
+    error = "too_many_reports"
+    description = "There are enough reports."
+
+
+@describes(Description(ReportAnswer, takes=ReportPayload(), refuses=[TooManyReports]))
+@requires_scope("reports:write")
+async def write_report(request: Request) -> Answer:
+    """Write a report.
+
+    It is kept for a day.
+    """
+    return Answer({"title": "x"})
+
+
+async def plain(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("x")
+
+
+def test_described_routes_of_ones_own_are_in_it() -> None:
+    own = [
+        Endpoint("/reports/{id:int}", write_report, "POST", "PUT"),
+        Route("/plain", plain),
+        Mount("/deep", routes=[Route("/plain", plain)]),
+    ]
+    document = build([*routes, *own], "1")
+    validate(document)
+    assert set(document["paths"]) - set(DOCUMENT["paths"]) == {"/reports/{id}"}
+    assert list(document["paths"])[-1] == "/reports/{id}"
+    item = document["paths"]["/reports/{id}"]
+    assert set(item) == {"post", "put"}
+    post = item["post"]
+    assert (post["summary"], post["description"]) == ("Write a report.", "It is kept for a day.")
+    assert post["tags"] == ["yours"]
+    assert post["parameters"] == [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    ]
+    assert post["security"] == [{"bearer": ["reports:write"]}, {"oauth2": ["reports:write"]}]
+    assert {"401", "403", "409", "413", "503"} <= set(post["responses"])
+    assert post["requestBody"]["required"]
+
+
+@pytest.mark.parametrize("path", ["/secure-data", "/me", "/verify"])
+def test_a_protected_route_is_shown_as_one(path: str) -> None:
+    (operation,) = DOCUMENT["paths"][path].values()
+    assert operation["security"] == [{"bearer": []}, {"oauth2": []}]
+    assert "401" in operation["responses"]
