@@ -1,7 +1,6 @@
 """Builds the OpenAPI 3.1 description from the routes, the schemas and the refusals there are."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any
 
@@ -15,7 +14,6 @@ from authapi.errors import (
     InvalidRequest,
     InvalidToken,
     MissingToken,
-    Refusal,
     ServerError,
     TemporarilyUnavailable,
 )
@@ -28,6 +26,7 @@ from authapi.http_errors import (
 from authapi.openapi import headers
 from authapi.openapi.describing import Description, description_of
 from authapi.openapi.ours import OURS
+from authapi.openapi.refusals import name_of, ref, refusals_of
 from authapi.web.bodies import MAX_FIELDS
 
 ABOUT = (
@@ -70,7 +69,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
 
 def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
     """Of each route whose handler is described; others are your own, and stay unmentioned."""
-    marshmallow = MarshmallowPlugin(schema_name_resolver=lambda schema: _name(schema))
+    marshmallow = MarshmallowPlugin(schema_name_resolver=lambda schema: name_of(schema))
     spec = APISpec(
         title="auth-api",
         version=version,
@@ -105,11 +104,6 @@ def _described(routes: Iterable[BaseRoute]) -> list[tuple[Route, Description]]:
     )
 
 
-def _name(schema: Any) -> str:
-    kind = schema if isinstance(schema, type) else type(schema)
-    return kind.__name__
-
-
 def _add(spec: APISpec, route: Route, said: Description) -> None:
     scopes: Sequence[str] | None = vars(route.endpoint).get("scopes")
     refusals = [*ALWAYS, *(WITH_BODY if said.takes else ()), *said.refuses]
@@ -124,7 +118,7 @@ def _add(spec: APISpec, route: Route, said: Description) -> None:
             "summary": " ".join(summary.split()),
             "tags": [said.tag],
             "security": security,
-            "responses": {"200": _answer(said)} | _refusals(spec, refusals, said),
+            "responses": {"200": _answer(said)} | refusals_of(spec, refusals, said),
         }
         if more:
             operation["description"] = more
@@ -150,14 +144,14 @@ def _parameters(route: Route, said: Description) -> Iterator[dict[str, Any]]:
 
 def _body(spec: APISpec, said: Description) -> dict[str, Any]:
     """A form has no more than so many fields, and none within another."""
-    name = _name(said.takes)
+    name = name_of(said.takes)
     if name not in spec.components.schemas:
         spec.components.schema(name, schema=said.takes)
         schema = spec.components.schemas[name]
         form = schema | {"additionalProperties": SCALARS, "maxProperties": MAX_FIELDS}
         spec.components.schema(f"{name}Form", form)
     kinds = {"application/json": name, FORM: f"{name}Form", "multipart/form-data": f"{name}Form"}
-    content = {kind: {"schema": _ref("schemas", of)} for kind, of in kinds.items()}
+    content = {kind: {"schema": ref("schemas", of)} for kind, of in kinds.items()}
     required = any(field.required for field in (said.takes.fields.values() if said.takes else ()))
     return {"required": required, "content": content}
 
@@ -169,64 +163,3 @@ def _answer(said: Description) -> dict[str, Any]:
         "headers": headers.of_answer(said.is_public, said.headers),
         "content": {"application/json": {"schema": said.answers}},
     }
-
-
-def _refusals(
-    spec: APISpec, refusals: Sequence[type[Refusal]], said: Description
-) -> dict[str, dict[str, Any]]:
-    """By status; several of one status are told apart by `error`."""
-    by_status: dict[int, list[type[Refusal]]] = {}
-    for refusal in dict.fromkeys(refusals):
-        by_status.setdefault(refusal.status, []).append(refusal)
-    answers = {}
-    for status, kinds in sorted(by_status.items()):
-        schemas = [_ref("schemas", _refusal_schema(spec, kind, said)) for kind in kinds]
-        answers[str(status)] = {
-            "description": f"{HTTPStatus(status).phrase}: {kinds[0].description}",
-            "headers": headers.of_refusal(status, kinds),
-            "content": {
-                "application/json": {
-                    "schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas},
-                    "examples": {
-                        kind.error: {"value": {"error": kind.error, **_prose(kind)}}
-                        for kind in kinds
-                    },
-                }
-            },
-        }
-    return answers
-
-
-def _prose(kind: type[Refusal]) -> dict[str, str]:
-    return {"error_description": kind.description}
-
-
-def _refusal_schema(spec: APISpec, kind: type[Refusal], said: Description) -> str:
-    name = kind.__name__
-    properties: dict[str, Any] = {
-        "error": {"enum": [kind.error]},
-        "error_description": {"enum": [kind.description]},
-    }
-    if kind is InvalidRequest and (said.takes or said.query):
-        name += f"Of{_name(said.takes)}" if said.takes else "OfQuery"
-        fields = [*(said.takes.fields if said.takes else ()), *said.query]
-        faults = {"type": "array", "minItems": 1, "items": {"type": "string"}}
-        properties["fields"] = {
-            "type": "object",
-            "minProperties": 1,
-            "properties": dict.fromkeys(fields, faults),
-            "additionalProperties": False,
-        }
-    if name not in spec.components.schemas:
-        schema = {
-            "type": "object",
-            "required": ["error", "error_description"],
-            "properties": properties,
-            "additionalProperties": False,
-        }
-        spec.components.schema(name, schema)
-    return name
-
-
-def _ref(kind: str, name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/{kind}/{name}"}
