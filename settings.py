@@ -65,6 +65,8 @@ class Settings:
     rate_limit_storage: str = text("memory://", storage)
     trusted_proxies: str = read(Proxies(load_default=""))
     routes: str = text("", named_routes)
+    metrics_host: str = text("127.0.0.1", Length(max=253), listenable)
+    metrics_port: int = integer(0, 0, 65_535)
     revocation_poll_seconds: float = seconds(0.1, 0.01, 60)
     revocation_max_age_seconds: float = seconds(0.5, 0, 60)
     log_level: str = text("info", OneOf(["debug", "info", "warning", "error"]))

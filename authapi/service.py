@@ -22,6 +22,8 @@ from authapi.rules.purging import purge_when_settled
 from authapi.rules.revocations import Revocations
 from authapi.rules.sessions import Sessions
 from authapi.server.background import attempt, repeat
+from authapi.server.metrics import Reporter
+from authapi.telemetry.counting import counts
 from authapi.telemetry.flood import Refusals
 from authapi.telemetry.logs import flush_log
 from authapi.throttling.client_logins import ClientLogins
@@ -32,6 +34,7 @@ from settings import Settings, schedule_of
 
 PURGE_SECONDS = 60.0
 FLUSH_SECONDS = 1.0
+REPORT_SECONDS = 1.0
 
 Repeated = tuple[Callable[[], Awaitable[object]], float]
 """What is done, and the seconds between two times."""
@@ -64,6 +67,7 @@ class Service:
             settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
         )
         self.refusals = Refusals()
+        self._reporter = Reporter(counts, self._gauges)
 
     def _create_revocations(self) -> Revocations:
         settings = self._settings
@@ -131,8 +135,12 @@ class Service:
         yield self._key_uses.write, WRITE_SECONDS
         yield self.refusals.flush, FLUSH_SECONDS
         yield flush_log, FLUSH_SECONDS
+        yield self._reporter.write, REPORT_SECONDS
         if self.signing_keys:
             yield self.signing_keys.poll, WATCH_SECONDS
+
+    def _gauges(self) -> dict[str, float]:
+        return {"age": self._revocations.age_seconds(), "entries": len(self._revocations)}
 
     async def _renew_issuing(self) -> None:
         await self._issuing.renew(self.tokens.database_id, self._clocks.wall())

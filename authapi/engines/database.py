@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, cast
@@ -14,6 +15,7 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import postgres, sqlite, urls
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
+from authapi.telemetry.counting import counts
 from authapi.telemetry.outage import Outage
 
 T = TypeVar("T")
@@ -134,6 +136,7 @@ class Database(databases.Database):
 
         Raises `TemporarilyUnavailable` for one, or if it takes longer.
         """
+        began = time.perf_counter()
         try:
             async with asyncio.timeout_at(seconds and deadline.after(seconds)):
                 yield
@@ -143,6 +146,8 @@ class Database(databases.Database):
             else:
                 self._outage.begin(fault)
             raise TemporarilyUnavailable from fault
+        finally:
+            counts.database.observe(time.perf_counter() - began)
         self._outage.end()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from authapi.telemetry.counting import counts
+
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = FULL",  # what was answered survives a power loss
@@ -73,6 +75,7 @@ class Writer:
             # A cancelled caller gets no answer, and its statement is not run.
             batch = [each for each in self._waiting if not each[1].cancelled()]
             self._waiting = []
+            counts.commits.observe(len(batch))
             try:
                 queries = [query for query, _ in batch]
                 outcomes = await self._run(self._commit_together, queries)

@@ -75,9 +75,13 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def age_seconds(self) -> float:
+        """Since the last reading of the database began."""
+        return self.clocks.steady() - self._read_at
+
     def are_fresh(self) -> bool:
         """Whether all that was committed `max_age_seconds` ago is in the copy."""
-        return self.clocks.steady() - self._read_at < self._max_age_seconds
+        return self.age_seconds() < self._max_age_seconds
 
     def era_of(self, client_id: str) -> float:
         """When all of the client's sessions were last ended; 0 if no token can tell any more."""

@@ -52,16 +52,17 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def explain_fault(fault: OSError, host: str, port: int) -> str:
-    """A line for the operator."""
+def explain_fault(fault: OSError, host: str, port: int, prefix: str = "") -> str:
+    """A line for the operator. The settings begin with the prefix."""
+    at, on = f"{prefix}PORT={port}", f"{prefix}HOST={host}"
     match fault.errno:
         case errno.EADDRINUSE:
-            return f"PORT={port} is taken on HOST={host}: stop what has it, or set another PORT."
+            return f"{at} is taken on {on}: stop what has it, or set another {prefix}PORT."
         case errno.EADDRNOTAVAIL:
-            return f"HOST={host} is no address of this machine: set HOST to one, or to 0.0.0.0."
+            return f"{on} is no address of this machine: set {prefix}HOST to one, or to 0.0.0.0."
         case errno.EACCES:
-            return f"PORT={port} is for root alone: set a PORT of 1024 or more."
-    return f"HOST={host} and PORT={port} cannot be had: {os.strerror(fault.errno or 0)}."
+            return f"{at} is for root alone: set a {prefix}PORT of 1024 or more."
+    return f"{on} and {at} cannot be had: {os.strerror(fault.errno or 0)}."
 
 
 def _listen_at(path: str) -> socket.socket:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from socket import socket
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from starlette.routing import Route
@@ -22,10 +24,10 @@ from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
 from authapi.errors import TemporarilyUnavailable
-from authapi.server import development
+from authapi.server import development, metrics
 from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits, within_descriptors
-from authapi.server.listening import CannotListen, listen, port_of
+from authapi.server.listening import CannotListen, explain_fault, listen, port_of
 from authapi.store import clients
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
@@ -57,6 +59,7 @@ def main(
         config = configure_server(settings, within_descriptors(limits), stop_seconds)
         # First: if the port is in use, the demo key that is shown once must not be lost.
         listener = listen(settings.host, settings.port)
+        folder = folder_of_metrics(settings)
         welcome = asyncio.run(prepare(settings, port_of(listener)))
     except (
         SettingsError,
@@ -71,7 +74,21 @@ def main(
     except (TemporarilyUnavailable, *FAULTS) as fault:
         print(explain(fault), file=sys.stderr)
         sys.exit(2)
-    serve(config, listener, welcome)
+    with folder:
+        serve(config, listener, welcome)
+
+
+def folder_of_metrics(settings: Settings) -> AbstractContextManager[object]:
+    """Where the workers write, until all is over. Raises `CannotListen`."""
+    if not settings.metrics_port:
+        return nullcontext()
+    folder = TemporaryDirectory(prefix="auth-api-metrics-")
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        metrics.expose(host, port, Path(folder.name))
+    except OSError as fault:
+        raise CannotListen(explain_fault(fault, host, port, "METRICS_")) from None
+    return folder
 
 
 def read_arguments() -> None:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from authapi.telemetry.counting import counts
+
 logger = logging.getLogger("auth.audit")
 
 _origin: ContextVar[dict[str, str]] = ContextVar("origin")
@@ -22,6 +24,8 @@ def origin() -> dict[str, str]:
 
 def record(event: str, **details: str | None) -> None:
     """Write a line. `details` never hold a key, a token or a digest."""
+    if "reason" not in details:  # a refusal is counted by its own
+        counts.events[event] += 1
     write(event, {**origin(), **details})
 
 

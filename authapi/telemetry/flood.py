@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from authapi.telemetry import audit
+from authapi.telemetry.counting import counts
 
 LINES_A_SECOND = 100
 MAX_ALIKE = 100
@@ -62,6 +63,7 @@ class Refusals:
         self._of_clients = Flood(clock)
 
     def record(self, event: str, reason: str, **details: str) -> None:
+        counts.refuse(event, reason)
         flood = self._of_clients if details.get("client") else self._of_nobody
         flood.record(event, reason, **details)
 

@@ -17,7 +17,12 @@ from starlette.types import Receive, Scope, Send
 from authapi.errors import CHALLENGE, Refusal, ServerError
 from authapi.http_errors import MethodNotAllowed, NotFound
 from authapi.telemetry import audit
+from authapi.telemetry.counting import counts
 from authapi.telemetry.flood import Refusals
+
+OTHER = "other"
+"""In place of the path of a request that no route of ours has answered, and of an odd method."""
+KNOWN = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
 
@@ -70,11 +75,14 @@ class Endpoint(Route):
         self.app = self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
         request = Request[Any](scope, receive, send)
         try:
             response = await self._handler(request)
         except Refusal as refusal:
             response = await answer_refusal(request, refusal)
+        kind = (self.path, scope["method"], response.status_code)
+        counts.requests[kind].observe(time.perf_counter() - began)
         await response(scope, receive, send)
 
 
@@ -94,6 +102,7 @@ async def answer_http_exception(request: Request[Any], exception: HTTPException)
     """What Starlette or a handler raises, under its own status and with its headers: a 405 says
     what it would `Allow`."""
     status, headers = exception.status_code, dict(exception.headers or {})
+    counts.requests[OTHER, KNOWN.get(request.method, OTHER), status].observe(0)
     if status in (204, 304):
         return Response(status_code=status, headers=headers)  # which have no body (RFC 9110, 6.4.1)
     if status == 401:  # each carries a challenge (RFC 9110, 15.5.2)
@@ -107,6 +116,7 @@ async def answer_http_exception(request: Request[Any], exception: HTTPException)
 
 async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
     """Starlette raises the exception again after this, and uvicorn logs it."""
+    counts.requests[OTHER, KNOWN.get(request.method, OTHER), 500].observe(0)
     return refuse(request, ServerError())
 
 

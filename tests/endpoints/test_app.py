@@ -26,6 +26,9 @@ ALLOWED = {
     "/oauth/introspect": {"POST"},
     "/.well-known/oauth-authorization-server": {"GET", "HEAD"},
     "/.well-known/jwks.json": {"GET", "HEAD"},
+    "/": {"GET", "HEAD"},
+    "/docs": {"GET", "HEAD"},
+    "/openapi.json": {"GET", "HEAD"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
 }

@@ -40,6 +40,8 @@ MAY_IMPORT = {
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "rules": "clocks credentials engines errors store telemetry throttling",
+        "openapi": "credentials errors http_errors web",
+        "html": "",
         "server": "addresses credentials engines errors http_errors setting_fields settings store "
         "telemetry web",
         "commands": "addresses credentials engines errors rules server settings store tables "
@@ -49,9 +51,10 @@ MAY_IMPORT = {
         "auth_backend": "credentials errors web",
         "handlers": "auth_backend credentials engines errors http_errors rules store telemetry web",
         "oauth_handlers": "credentials errors handlers http_errors web",
-        "app": "auth_backend clocks engines handlers oauth_handlers server service settings "
-        "telemetry web",
-        "extending": "auth_backend errors http_errors web",
+        "page_handlers": "addresses errors handlers html http_errors store web",
+        "app": "auth_backend clocks engines handlers oauth_handlers openapi page_handlers server "
+        "service settings telemetry web",
+        "extending": "auth_backend errors http_errors openapi web",
         "testing": "app credentials engines settings store",
         "manage": "commands telemetry",
     }.items()
@@ -67,9 +70,13 @@ ONLY_IN = {
         "databases": "engines",
         "joserfc": "credentials/assertions credentials/signing_keys",
         "limits": "setting_fields throttling",
-        "marshmallow": "setting_fields settings web",
+        "apispec": "openapi",
+        "jinja2": "html",
+        "marshmallow": "openapi setting_fields settings web",
+        "prometheus_client": "server/metrics",
         "sqlalchemy": "engines store tables",
-        "starlette": "app auth_backend handlers oauth_handlers server/main testing web",
+        "starlette": "app auth_backend handlers html oauth_handlers openapi page_handlers "
+        "server/main testing web",
         "uvicorn": "server",
     }.items()
 }
