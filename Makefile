@@ -15,9 +15,9 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/at
 	tests/commands/test_signing_keys.py tests/credentials tests/endpoints tests/engines \
 	tests/project/test_house.py tests/project/test_security.py tests/project/test_tiers.py \
 	tests/rules tests/server/test_background.py tests/server/test_limits.py \
-	tests/server/test_development.py tests/server/test_main.py tests/server/test_connections.py \
+	tests/server/test_development.py tests/server/test_main.py tests/server/test_metrics.py tests/server/test_connections.py \
 	tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/telemetry \
-	tests/html tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
+	tests/deploy tests/html tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
 	tests/test_settings.py
 
 .PHONY: help run check test soak fuzz migration timing group-commit scale bench clients lint format lock clean
