@@ -17,7 +17,7 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/at
 	tests/rules tests/server/test_background.py tests/server/test_limits.py \
 	tests/server/test_development.py tests/server/test_main.py tests/server/test_metrics.py tests/server/test_connections.py \
 	tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/telemetry \
-	tests/deploy tests/html tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
+	tests/deploy tests/html/test_pages.py tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
 	tests/test_settings.py
 
 .PHONY: help run check test soak fuzz migration timing group-commit scale bench clients lint format lock clean
@@ -87,7 +87,7 @@ lock: $(VENV)/dev.stamp  ## Pin the newest allowed versions in requirements*.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.txt --upgrade
 
 clean:  ## Remove what make and the tests made; the database and the secret stay
-	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
+	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules tests/html/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -51,7 +51,11 @@ class LogoutPayload(Payload):
     access_token = text("In place of the header.", load_default=None)
     everywhere = fields.Boolean(
         load_default=False,
-        metadata={"description": "True ends every session of the client.", "enum": _BOOLEANS},
+        metadata={
+            "description": "True ends every session of the client.",
+            "type": ["boolean", "string", "integer"],
+            "enum": _BOOLEANS,
+        },
     )
 
 

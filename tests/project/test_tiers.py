@@ -13,6 +13,7 @@ NOT_IN_CORE = {
     "tests/commands/test_mistakes.py": "real processes, one for each command",
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
+    "tests/html/test_browser.py": "runs Chromium, and Node",
     "tests/pages": "types every command that the pages show",
     "tests/project/test_make.py": "makes a virtual environment",
     "tests/project/test_postman.py": "runs newman",
