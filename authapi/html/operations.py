@@ -51,9 +51,12 @@ def read(document: Json, base_url: str) -> dict[str, list[Operation]]:
     found: dict[str, list[Operation]] = {}
     reader = _Reader(document, base_url)
     for path, item in document["paths"].items():
+        told = set()
         for method, said in item.items():
-            operation = reader.operation(path, method.upper(), said)
-            found.setdefault(said["tags"][0], []).append(operation)
+            if said["summary"] not in told:  # the same by another method
+                told.add(said["summary"])
+                operation = reader.operation(path, method.upper(), said)
+                found.setdefault(said["tags"][0], []).append(operation)
     return found
 
 

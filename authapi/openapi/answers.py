@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import INCLUDE, RAISE, Schema, fields, validate
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS
 
@@ -141,7 +141,14 @@ class JwksAnswer(AnswerSchema):
     )
 
 
-class MetadataAnswer(Schema):
+class OpenSchema(Schema):
+    """With members besides, which another specification names."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class MetadataAnswer(OpenSchema):
     """RFC 8414, 2, with the members for each endpoint."""
 
     issuer = text("TOKEN_ISSUER", "https://auth.example")
@@ -149,7 +156,7 @@ class MetadataAnswer(Schema):
     grant_types_supported = fields.List(fields.String(), required=True)
 
 
-class DocumentAnswer(Schema):
+class DocumentAnswer(OpenSchema):
     """This very document."""
 
     openapi = text("The version of OpenAPI.", "3.1.0")

@@ -15,7 +15,7 @@ class Description:
     """`answers` is the shape of a 200. `refuses` is what else may come, beyond what any request may
     meet. `security` is one of `SECURITY` in document.py; a protected handler has its own. `query`
     and `headers` say what each parameter, and each header of the 200, is for. `is_public` allows
-    that caches keep the answer. `methods` are those that are shown, if not all."""
+    that caches keep the answer."""
 
     answers: type[Schema]
     takes: Payload | None = None
@@ -24,7 +24,6 @@ class Description:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     is_public: bool = False
-    methods: Sequence[str] = ()
     tag: str = "yours"
 
 

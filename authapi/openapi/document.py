@@ -112,9 +112,9 @@ def _add(spec: APISpec, route: Route, said: Description) -> None:
         refusals += PROTECTED if not scopes else (*PROTECTED, InsufficientScope)
         security = [{"bearer": list(scopes)}, {"oauth2": list(scopes)}]
     summary, _, more = cleandoc(route.endpoint.__doc__ or route.name).partition("\n\n")
-    for method in said.methods or sorted((route.methods or set()) - {"HEAD"}):
+    for method in _methods(route):
         operation: dict[str, Any] = {
-            "operationId": _operation_id(route, method, said),
+            "operationId": _operation_id(route, method),
             "summary": " ".join(summary.split()),
             "tags": [said.tag],
             "security": security,
@@ -129,9 +129,14 @@ def _add(spec: APISpec, route: Route, said: Description) -> None:
         spec.path(path=route.path_format, operations={method.lower(): operation})
 
 
-def _operation_id(route: Route, method: str, said: Description) -> str:
-    is_one = len(said.methods or (route.methods or set()) - {"HEAD"}) == 1
-    return route.endpoint.__name__ if is_one else f"{route.endpoint.__name__}_{method.lower()}"
+def _methods(route: Route) -> list[str]:
+    """GET first; HEAD goes with it."""
+    return sorted((route.methods or set()) - {"HEAD"}, key=lambda method: (method != "GET", method))
+
+
+def _operation_id(route: Route, method: str) -> str:
+    name = route.endpoint.__name__
+    return name if method == _methods(route)[0] else f"{name}_{method.lower()}"
 
 
 def _parameters(route: Route, said: Description) -> Iterator[dict[str, Any]]:

@@ -89,7 +89,6 @@ OURS = {
         answers.VerifyAnswer,
         refuses=(InsufficientScope,),
         query={"scope": _SCOPE},
-        methods=["GET"],
         headers={
             "X-Client-Id": "The client that calls.",
             "X-Client-Name": "Its name, percent-encoded where it is not ASCII.",
