@@ -1,7 +1,7 @@
 """What standard clients ask: a token, to revoke one, and whether one counts (RFC 6749, 7009, 7662).
 
-Each asks with its own credentials, and they are judged first. What is refused after that spends
-nothing: an assertion is spent last, before there is an effect.
+Each asks with its own credentials, and they are judged first. What is refused for its form, its
+scope or its owner spends nothing: an assertion is spent last, before there is an effect.
 """
 
 from typing import Any

@@ -15,6 +15,7 @@ from app import create_app
 from authapi.credentials.assertions import PublicKey, read_public_key
 from authapi.credentials.client_keys import new_client_id
 from authapi.engines.database import Database
+from authapi.rules.assertions import MAX_UNNAMED
 from authapi.rules.purging import purge
 from authapi.store import client_keys
 from authapi.store import clients as registry
@@ -262,6 +263,16 @@ def test_of_two_keys_of_a_kind_the_right_one_is_found(
     do(lambda db: client_keys.add_key(db, signer.id, public(other.key), int(NOW)))
     for each in (signer, other):
         granted(api, each)
+
+
+def test_of_many_keys_an_older_one_has_to_be_named(api: TestClient, signer: Signer, do: Do) -> None:
+    """Else whoever knows the client could make the service try them all, at each request."""
+    for number in range(1, MAX_UNNAMED + 1):
+        new, later = public(ES256()), int(NOW) + number
+        do(partial(client_keys.add_key, client_id=signer.id, key=new, now=later))
+    assert_not_let_in(api, signer.sign())
+    kid = json.loads(public(signer.key).public_key)["kid"]
+    assert_answer(ask(api, signer.sign(header={"kid": kid})), 200)
 
 
 def test_a_key_that_is_known_is_added_to_nobody(do: Do, signer: Signer) -> None:
