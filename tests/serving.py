@@ -172,7 +172,7 @@ def code_files() -> list[Path]:
 
 def copy_code(folder: Path) -> None:
     """Bring the code into `folder`, where a test may change it."""
-    for path in code_files():
+    for path in [*code_files(), *(ROOT / "authapi" / "html" / "templates").iterdir()]:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
