@@ -43,6 +43,7 @@ def test_what_could_never_match_or_always_would_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"addresses") as raised:
         read_proxies(f"127.0.0.1,{text}")
     assert "localhost" not in str(raised.value)
+    assert ("believe any caller" in str(raised.value)) == (text == "*")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.serving import ROOT, clean_environ, create_client, end, free_port, is
 
 ROOM = 2**16
 """Of a pipe, on Linux."""
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(params=["pipe", "socket"])
@@ -75,7 +77,8 @@ def test_lines_wait_for_a_reader_who_is_late_and_none_is_torn(
 ) -> None:
     reader, stream = ends
     lines = opened(Lines(stream))
-    written = [f"{number:06}" + 300 * "x" for number in range(3000)]
+    # Longer than what a pipe or a socket takes whole or not at all.
+    written = [f"{number:06}" + 300_000 * "x" for number in range(30)]
     for line in written:
         lines.put(line)
     found = ""
@@ -134,18 +137,20 @@ def test_requests_go_on_while_nobody_reads_the_log(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    url = f"http://127.0.0.1:{port}"
+    url, give_up = f"http://127.0.0.1:{port}", time.monotonic() + WAIT_SECONDS
     try:
         while not is_ready(url):
             assert process.poll() is None
+            assert time.monotonic() < give_up
         with httpx.Client(base_url=url, timeout=5) as api:
             lines = 2 * ROOM // 200  # a line of a login is longer
             for _ in range(lines):
                 assert api.post("/login", json={"client_key": key}).status_code == 200
             assert api.get("/healthz").status_code == 200
             os.set_blocking(process.stdout.fileno(), False)
-            found = ""
+            found, give_up = "", time.monotonic() + WAIT_SECONDS
             while found.count('"event":"login"') < lines:
+                assert time.monotonic() < give_up
                 found += read(process.stdout.fileno())
     finally:
         end(process, seconds=20)
