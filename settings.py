@@ -14,6 +14,7 @@ from marshmallow.validate import Length, OneOf
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 from authapi.credentials.signing_schedule import Schedule
+from authapi.rights import find_obstacle
 from authapi.setting_fields import (
     Proxies,
     Secrets,
@@ -109,7 +110,8 @@ def _read_file(path: Path) -> Mapping[str, str | None]:
     try:
         return dotenv_values(path)
     except (OSError, ValueError) as fault:
-        raise SettingsError(f"{path} cannot be read: {fault}") from None
+        why = find_obstacle(path, writing=False) or fault
+        raise SettingsError(f"{path} cannot be read: {why}") from None
 
 
 def _set(environ: Mapping[str, str | None]) -> dict[str, str]:

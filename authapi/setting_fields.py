@@ -5,7 +5,9 @@ A message repeats no value, since that may be a secret.
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable
+from math import log2
 from typing import Any, TypeVar
 
 from limits import parse
@@ -27,6 +29,11 @@ def long_enough(secret: str) -> None:
         raise ValidationError(
             f"A secret needs {SECRET_BYTES} bytes or more; make one with `openssl rand -hex 32`."
         )
+
+
+def bits_of(secret: str) -> float:
+    """At most so many, if each character had been drawn by itself from those that occur."""
+    return sum(-count * log2(count / len(secret)) for count in Counter(secret).values())
 
 
 def whole(secret: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -109,14 +109,16 @@ def request(method: str, url: str, **arguments: Any) -> httpx.Response:
 
 
 @contextmanager
-def serve(folder: Path, code: Path | str = ROOT, **environ: str) -> Iterator[Served]:
+def serve(
+    folder: Path, code: Path | str = ROOT, launcher: Sequence[str] = (), **environ: str
+) -> Iterator[Served]:
     """Run `python app.py` of the folder `code` in `folder`, and end it at the end. Whoever has to
-    know the port before says which."""
+    know the port before says which. `launcher` is what starts it, if anything is between."""
     port = int(environ.get("PORT") or free_port())
     console_file = folder / f"console-{port}.txt"
     with console_file.open("wb") as console:
         process = subprocess.Popen(
-            [sys.executable, str(Path(code) / "app.py")],
+            [*launcher, sys.executable, str(Path(code) / "app.py")],
             cwd=folder,
             env=clean_environ() | unwatched(code) | {"PORT": str(port)} | environ,
             stdout=console,
@@ -178,9 +180,11 @@ def copy_code(folder: Path) -> None:
         shutil.copy(path, copy)
 
 
-def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *command: str, launcher: Sequence[str] = (), **environ: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / command[0]), *command[1:]],
+        [*launcher, sys.executable, str(ROOT / command[0]), *command[1:]],
         cwd=folder,
         env=clean_environ() | environ,
         capture_output=True,

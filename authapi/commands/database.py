@@ -1,13 +1,15 @@
 """The operator's commands for the database."""
 
 import asyncio
+import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from authapi.commands.doctor import Check, check_file, check_permissions, check_settings
+from authapi.commands.doctor import Check, check_file, check_settings, judge
 from authapi.commands.doctor_database import check_database
 from authapi.commands.running import (
     Failure,
@@ -21,7 +23,9 @@ from authapi.commands.running import (
 )
 from authapi.credentials.claims import new_database_id
 from authapi.engines import copying, schema, sqlite_files, urls
-from authapi.engines.database import Database
+from authapi.engines.database import FAULTS, Database, explain
+from authapi.errors import TemporarilyUnavailable
+from authapi.rights import find_obstacle
 from authapi.rules import purging
 from authapi.rules.revocations import MARGIN_SECONDS
 from authapi.server.development import SECRET_FILE
@@ -84,6 +88,8 @@ async def copy_database(source: Database, settings: Settings, url: str, yes: boo
         counts = await copying.copy(source, Database(url))
     except copying.CopyRefused as refusal:
         raise Failure(str(refusal)) from None
+    except (TemporarilyUnavailable, *FAULTS) as fault:
+        raise Failure(explain(fault, source, Database(url))) from None
     audit.record("database_copied")
     copied = ", ".join(f"{count} {table}" for table, count in counts.items())
     return Report({"copied": counts}, f"Copied, and compared row by row: {copied}.")
@@ -106,7 +112,8 @@ async def back_up(database: Database, settings: Settings, file: Path) -> Report:
     except FileExistsError:
         raise Failure(f"There is a file {file} already; choose another name.") from None
     except OSError as fault:
-        raise Failure(f"{file} cannot be written: {fault.strerror}.") from None
+        why = find_obstacle(file.absolute().parent) or f"{fault.strerror}."
+        raise Failure(f"{file} cannot be written: {why}") from None
     except sqlite_files.DamagedFile as damage:
         raise Failure(f"Nothing was kept, since the copy is damaged: {damage}") from None
     audit.record("database_backed_up")
@@ -161,3 +168,12 @@ def doctor() -> Report:
     ]
     is_faulty = any(one.status == "fault" for one in checked)
     return Report([asdict(one) for one in checked], "\n".join(lines), exit_code=int(is_faulty))
+
+
+def check_permissions(files: Iterable[Path]) -> Check:
+    modes = {file: file.stat().st_mode for file in files if os.path.exists(file)}
+    seen = [str(file) for file, mode in modes.items() if mode & 0o007]
+    may_write = any(mode & 0o002 for mode in modes.values())
+    detail = f"Open to every user: {', '.join(seen) or 'none'}."
+    judged = judge(not seen, detail, "fault" if may_write else "warning")
+    return judged.named("permissions", f"chmod o= {' '.join(seen)}")

@@ -3,14 +3,13 @@
 import os
 import shutil
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from math import log2
-from pathlib import Path
 from typing import Any, TypeVar
 
+from authapi.credentials.signing_key_file import KeyFileError, read_live
 from authapi.engines import sqlite_files
 from authapi.engines.database import (
     Database,
@@ -20,7 +19,9 @@ from authapi.engines.database import (
     is_unwritable,
 )
 from authapi.engines.schema import NO_DATABASE
-from settings import Settings, misspelt
+from authapi.server.development import SECRET_FILE, read_secret
+from authapi.setting_fields import bits_of
+from settings import Settings, SettingsError, misspelt
 
 F = TypeVar("F", bound=Callable[..., Any])
 SECRET_BITS = 100
@@ -28,8 +29,7 @@ SPARE_BYTES = 100 * 2**20
 FULL = "Make room: a full disk ends log-outs."
 RIGHTS = "Let this user read and write the file, and its folder."
 DAMAGED = "Stop the server, and restore a back-up."
-CHECKED_BYTES = 2**30
-"""SQLite reads about this much in a few seconds."""
+CHECKED_BYTES = 2**30  # which SQLite reads in a few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +67,25 @@ def judge(good: bool, detail: str, worst: str = "warning") -> Seen:
     return ok(detail) if good else Seen(worst, detail)
 
 
-def has_no_room(database_file: str) -> bool:
-    """Not even for what SQLite needs to open it."""
-    return shutil.disk_usage(os.path.dirname(database_file) or ".").free < 2**20
-
-
 def remedy_for(database: Database, cause: BaseException) -> str:
     """Where the database cannot be asked."""
     if is_of_standby(cause):
         return "Give the URL of the primary."
     if not database.is_sqlite:
         return "See that it runs, and that DATABASE_URL names it, its role and the password."
+    if obstacle := database.find_obstacle(cause):
+        return f"Let this user work with the file: {obstacle.remedy}."
     if not os.path.exists(database.url.database):
         return NO_DATABASE
     if is_damaged(cause):
         return DAMAGED
-    return FULL if has_no_room(database.url.database) else RIGHTS
+    return FULL if sqlite_files.has_no_room(database.url.database) else RIGHTS
 
 
 def remedy_for_writing(cause: BaseException) -> str:
     """Where it can be asked, and not written; empty where another has locked it."""
-    if not is_unwritable(cause):
-        return ""
-    return FULL if is_full(cause) else RIGHTS
+    remedy = FULL if is_full(cause) else RIGHTS
+    return remedy if is_unwritable(cause) else ""
 
 
 class Checks(list[tuple[str, str, Callable[..., Any]]]):
@@ -114,7 +110,8 @@ def check_settings(settings: Settings) -> list[Check]:
 def check_file(database_file: str) -> list[Check]:
     """Of a SQLite database. Whether it is there is seen where it is asked."""
     if not os.path.exists(database_file):
-        return []
+        rights = check_rights(database_file)
+        return [] if rights.status == "ok" else [rights.named("rights", "")]
     return [look(database_file).named(name, remedy) for name, remedy, look in of_file]
 
 
@@ -132,16 +129,16 @@ def check_spelling(settings: Settings) -> Seen:
 @of_settings("secret", "Make another with `openssl rand -hex 32`.")
 def check_secret(settings: Settings) -> Seen:
     if settings.is_development:
+        if os.path.exists(SECRET_FILE):
+            try:
+                read_secret(SECRET_FILE)
+            except SettingsError as error:
+                return fault(str(error), "Or set a SECRET_KEY: `openssl rand -hex 32` makes one.")
         remedy = "Set one before this is used for real: `openssl rand -hex 32` makes one."
         return Seen("warning", "No SECRET_KEY is set: development mode.", remedy)
     secrets = [settings.secret_key, *settings.secret_key_fallbacks]
-    weak = [text for text in secrets if _bits(text) < SECRET_BITS]
+    weak = [text for text in secrets if bits_of(text) < SECRET_BITS]
     return judge(not weak, f"{len(secrets)} secrets, of which {len(weak)} look guessable.")
-
-
-def _bits(text: str) -> float:
-    """At most so many, if each character had been drawn by itself from those that occur."""
-    return sum(-count * log2(count / len(text)) for count in Counter(text).values())
 
 
 @of_settings(
@@ -164,6 +161,25 @@ def check_address(settings: Settings) -> Seen:
     )
 
 
+@of_settings("signing_keys", "Mend the file: without it no server starts.")
+def check_signing_keys(settings: Settings) -> Seen:
+    if not settings.signing_keys_file:
+        return ok("None, since SIGNING_KEYS_FILE is not set.")
+    try:
+        keys = read_live(settings.signing_keys_file, time.time())
+    except KeyFileError as error:
+        return fault(str(error))
+    return ok(f"{len(keys)} can be read.")
+
+
+@of_file("rights")
+def check_rights(database_file: str) -> Seen:
+    obstacle = sqlite_files.find_obstacle_to(database_file)
+    if obstacle is None:
+        return ok("All are given.")
+    return fault(f"{obstacle.what}.", f"Do this: {obstacle.remedy}.")
+
+
 @of_file("disk", FULL)
 def check_disk(database_file: str, spare_bytes: int = SPARE_BYTES) -> Seen:
     free = shutil.disk_usage(os.path.dirname(database_file) or ".").free
@@ -179,13 +195,6 @@ def check_integrity(database_file: str, most_bytes: int = CHECKED_BYTES) -> Seen
     except sqlite_files.DamagedFile as found:
         return fault(str(found))
     except sqlite3.Error as found:
-        remedy = FULL if has_no_room(database_file) else RIGHTS
+        remedy = FULL if sqlite_files.has_no_room(database_file) else RIGHTS
         return fault(str(found), "" if is_damaged(found) else remedy)
     return ok("SQLite finds no fault in the file.")
-
-
-def check_permissions(files: Iterable[Path]) -> Check:
-    there = [file for file in files if file.exists()]
-    seen = [str(file) for file in there if file.stat().st_mode & 0o007]
-    judged = judge(not seen, f"Open to every user: {', '.join(seen) or 'none'}.")
-    return judged.named("permissions", f"chmod o= {' '.join(seen)}")

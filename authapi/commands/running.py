@@ -59,11 +59,15 @@ def with_settings(command: Callable[Concatenate[Settings, P], Report]) -> Callab
     @wraps(command)
     def run(*args: P.args, **options: P.kwargs) -> Report:
         try:
-            return command(load_settings(), *args, **options)
-        except (SettingsError, schema.SchemaError, KeyFileError) as error:
+            settings = load_settings()
+        except SettingsError as error:
+            raise Failure(str(error)) from None
+        try:
+            return command(settings, *args, **options)
+        except (schema.SchemaError, KeyFileError) as error:
             raise Failure(str(error)) from None
         except (TemporarilyUnavailable, *FAULTS) as fault:
-            raise Failure(explain(fault)) from None
+            raise Failure(explain(fault, Database(settings.database_url))) from None
 
     return run
 

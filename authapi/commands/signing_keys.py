@@ -12,6 +12,7 @@ from authapi.commands.terminal import moment, table
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
+from authapi.rights import find_obstacle
 from authapi.telemetry import audit
 from settings import Settings, schedule_of
 
@@ -90,7 +91,8 @@ def _changing(path: str) -> Iterator[list[SigningKey]]:
             yield keys
             signing_key_file.write(path, keys)
     except OSError as fault:
-        raise Failure(f"The file of signing keys cannot be written: {fault}") from None
+        why = find_obstacle(path, Path(path).resolve().parent) or fault
+        raise Failure(f"The file of signing keys cannot be written: {why}") from None
     if not is_new:
         time.sleep(PICK_UP_SECONDS)
 

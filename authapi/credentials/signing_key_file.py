@@ -13,6 +13,7 @@ import orjson
 
 from authapi.credentials.signing_keys import KeyFault, SigningKey, from_jwk
 from authapi.credentials.signing_schedule import Schedule, live
+from authapi.rights import find_obstacle
 from authapi.telemetry import audit
 
 Use = Callable[[Sequence[SigningKey]], None]
@@ -33,9 +34,11 @@ def read(path: str) -> list[SigningKey]:
                 raise KeyFileError(f"{path} is open to others than its owner: chmod 600 {path}")
             content = orjson.loads(file.read())
     except OSError as fault:
+        if obstacle := find_obstacle(path, writing=False):
+            raise KeyFileError(f"The signing keys cannot be read: {obstacle}") from None
         raise KeyFileError(
-            f"{path} cannot be read ({fault.strerror}): mend SIGNING_KEYS_FILE or the rights of "
-            "the file, or make it with `manage.py new-signing-key`."
+            f"{path} cannot be read ({fault.strerror}): mend SIGNING_KEYS_FILE, or "
+            "make the file with `manage.py new-signing-key`."
         ) from None
     except ValueError:
         content = None

@@ -12,9 +12,10 @@ from sqlalchemy.sql import ClauseElement
 
 from authapi import deadline
 from authapi.deadline import ANSWER_SECONDS
-from authapi.engines import postgres, sqlite, urls
+from authapi.engines import postgres, sqlite, sqlite_files, urls
 from authapi.engines.statements import Bound
 from authapi.errors import TemporarilyUnavailable
+from authapi.rights import Obstacle
 from authapi.telemetry.counting import counts
 from authapi.telemetry.outage import Outage
 
@@ -65,6 +66,14 @@ class Database(databases.Database):
     @property
     def is_sqlite(self) -> bool:
         return bool(self.url.dialect == "sqlite")
+
+    def find_obstacle(self, fault: BaseException) -> Obstacle | None:
+        """The right to its file that this user lacks, where that may be what is behind `fault`."""
+        cause = fault.__cause__ or fault
+        may_be = sqlite.kind_of(cause) in sqlite.FORBIDDEN or isinstance(cause, OSError)
+        if not (self.is_sqlite and may_be):
+            return None
+        return sqlite_files.find_obstacle_to(self.url.database)
 
     async def fetch_all(  # type: ignore[override]  # it promises records
         self, query: ClauseElement | str, values: dict[str, Any] | None = None
@@ -177,11 +186,12 @@ def is_damaged(fault: BaseException) -> bool:
     return sqlite.kind_of(fault.__cause__ or fault) in sqlite.DAMAGED
 
 
-def explain(fault: BaseException) -> str:
-    """A line for the operator."""
+def explain(fault: BaseException, *asked: Database) -> str:
+    """A line for the operator. `asked` are the databases of which one has failed."""
     if is_of_standby(fault):
         return postgres.STANDBY
-    return f"The database cannot be asked: {first_line(fault.__cause__ or fault)}"
+    obstacles = filter(None, (database.find_obstacle(fault) for database in asked))
+    return f"The database cannot be asked: {next(obstacles, first_line(fault.__cause__ or fault))}"
 
 
 def first_line(fault: BaseException) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from authapi.engines.database import Database
 from authapi.engines.postgres import connect_alone
-from authapi.engines.sqlite_files import create_file
+from authapi.engines.sqlite_files import create_file, exists
 from tables import SCHEMA_REVISION
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,7 +46,7 @@ async def prepare(database: Database, create: bool = False) -> None:
     that was lost holds the revocations, and a new one would let the revoked in again.
     Raises `SchemaError`, and what the drivers raise where the database cannot be asked.
     """
-    if database.is_sqlite and not os.path.exists(database.url.database):
+    if database.is_sqlite and not exists(database.url.database):
         if not create:
             file = os.path.abspath(database.url.database)
             raise SchemaError(f"There is no database {file}.", NO_DATABASE)
@@ -88,8 +88,7 @@ async def upgrade(database: Database) -> None:
 
     url, dialect = database.url, database.url.dialect
     if database.is_sqlite:
-        if not os.path.exists(url.database):
-            create_file(url.database)
+        create_file(url.database)
         engine = create_async_engine(
             "sqlite+aiosqlite://",
             async_creator=lambda: aiosqlite.connect(url.database, isolation_level=None),

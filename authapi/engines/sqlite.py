@@ -26,6 +26,8 @@ FAULTS = (sqlite3.Error, OSError)
 READERS = 3
 FULL = sqlite3.SQLITE_FULL
 UNWRITABLE = {FULL, sqlite3.SQLITE_READONLY}
+FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+"""What a missing right looks like; other things do, too."""
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from tempfile import mkstemp
 from urllib.parse import quote
 
 from authapi.engines.sqlite_writer import PRAGMAS
+from authapi.rights import Obstacle, find_obstacle
+
+BESIDE = ("-wal", "-shm", "-server")
+"""The ends of the names of the files that are made beside a database."""
 
 
 class AlreadyServed(Exception):
@@ -23,9 +28,35 @@ class DamagedFile(Exception):
 
 def create_file(path: str) -> None:
     """Create a database without tables, readable by its owner only; an existing one stays."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # else SQLite would be content to read
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(PRAGMAS[0])  # an empty file would be taken for one that was emptied
+
+
+def exists(path: str) -> bool:
+    """Raises `OSError` where that cannot be seen, which is not the same as that it is not."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def has_no_room(database_file: str) -> bool:
+    """Not even for what SQLite needs to open it."""
+    return shutil.disk_usage(os.path.dirname(database_file) or ".").free < 2**20
+
+
+def demand_writable(path: str) -> None:
+    """Raises `OSError`. SQLite itself opens what it may only read, and fails at the first write."""
+    os.close(os.open(path, os.O_RDWR))
+
+
+def find_obstacle_to(database_file: str) -> Obstacle | None:
+    """What keeps this user from serving the file: a right that is missing there or beside it."""
+    beside = [f"{database_file}{end}" for end in BESIDE]
+    folder = os.path.dirname(os.path.abspath(database_file))
+    return find_obstacle(database_file, folder, *filter(os.path.exists, beside))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tempfile import NamedTemporaryFile
 from authapi.addresses import url_of
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
+from authapi.rights import find_obstacle
 from authapi.setting_fields import SECRET_BYTES
 from authapi.store import clients
 from settings import Settings, SettingsError
@@ -27,12 +28,21 @@ def with_secret(settings: Settings, path: Path = SECRET_FILE) -> Settings:
     try:
         if not path.exists():
             _make_secret(path)
+    except OSError as fault:
+        raise SettingsError(f"No secret can be made: {find_obstacle(path) or fault}") from None
+    return replace(settings, secret_key=read_secret(path))
+
+
+def read_secret(path: Path) -> str:
+    """Raises `SettingsError`."""
+    try:
         secret = path.read_text().rstrip("\r\n")  # which an editor adds, and is no part of it
     except (OSError, ValueError) as fault:
-        raise SettingsError(f"The secret in {path} cannot be made or read: {fault}") from None
+        why = find_obstacle(path, writing=False) or fault
+        raise SettingsError(f"The secret in {path} cannot be read: {why}") from None
     if len(secret) < SECRET_BYTES:
         raise SettingsError(f"{path} holds no secret; delete it, and a new one is made.")
-    return replace(settings, secret_key=secret)
+    return secret
 
 
 def _make_secret(path: Path) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import uvicorn
 from starlette.routing import Route
@@ -22,7 +23,7 @@ from uvicorn.supervisors import Multiprocess
 from authapi.credentials.signing_key_file import KeyFileError, read_live
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
-from authapi.engines.sqlite_files import AlreadyServed, server_lock
+from authapi.engines.sqlite_files import AlreadyServed, demand_writable, server_lock
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development, metrics
 from authapi.server.connections import GuardedProtocol
@@ -50,6 +51,9 @@ def main(
     read_arguments()
     try:
         settings = load_settings()
+    except SettingsError as error:
+        refuse(error)
+    try:
         development.with_secret(settings)
         if settings.signing_keys_file:
             read_live(settings.signing_keys_file, time.time())
@@ -69,11 +73,9 @@ def main(
         AlreadyServed,
         CannotListen,
     ) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
     except (TemporarilyUnavailable, *FAULTS) as fault:
-        print(explain(fault), file=sys.stderr)
-        sys.exit(2)
+        refuse(explain(fault, Database(settings.database_url)))
     with folder:
         serve(config, listener, welcome)
 
@@ -89,6 +91,11 @@ def folder_of_metrics(settings: Settings) -> AbstractContextManager[object]:
     except OSError as fault:
         raise CannotListen(explain_fault(fault, host, port, "METRICS_")) from None
     return folder
+
+
+def refuse(why: object) -> NoReturn:
+    print(why, file=sys.stderr)
+    sys.exit(2)
 
 
 def read_arguments() -> None:
@@ -120,6 +127,8 @@ async def prepare(settings: Settings, port: int) -> str:
         lock = server_lock(database.url.database, alone=settings.workers == 1)
     with lock:
         await schema.prepare(database, create=settings.is_development)
+        if database.is_sqlite:
+            demand_writable(database.url.database)
     if not settings.is_development:
         return ""
     async with database:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from authapi.commands import doctor
+from authapi.commands.database import check_permissions
 from authapi.commands.doctor import Check
 from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, check_database
 from authapi.credentials.claims import MAX_SESSION_SECONDS
@@ -34,6 +35,8 @@ CHECKS = [
     "secret",
     "fallbacks",
     "address",
+    "signing_keys",
+    "rights",
     "disk",
     "integrity",
     "database",
@@ -53,7 +56,7 @@ CHECKS = [
     "ended_sessions",
     "permissions",
 ]
-OF_FILES = {"disk", "integrity"}
+OF_FILES = {"rights", "disk", "integrity"}
 
 
 @pytest.fixture(params=ENGINES)
@@ -144,6 +147,7 @@ def test_where_the_database_is_out_of_reach_the_rest_is_checked(
         "secret",
         "fallbacks",
         "address",
+        "signing_keys",
         "permissions",
     }
     assert all(check["remedy"] for check in json.loads(result.stdout) if check["status"] != "ok")
@@ -179,6 +183,33 @@ def test_in_development_a_secret_is_advised(
     result = run_doctor("", "--json", **environ)
     assert result.exit_code == 0
     assert [one for one, status in statuses(result).items() if status != "ok"] == ["secret"]
+
+
+def test_a_secret_file_with_which_no_server_starts_is_a_fault(
+    run_doctor: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / ".secret_key").touch(0o600)
+    result = run_doctor("", "--json", SECRET_KEY="", DATABASE_URL="")
+    assert statuses(result)["secret"] == "fault"
+    assert ".secret_key holds no secret" in result.stdout
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_signing_keys_with_which_no_server_starts_are_a_fault(
+    settings: Settings, tmp_path: Path, run_doctor: Callable[..., Result]
+) -> None:
+    file = tmp_path / "keys.json"
+    environ = {"SIGNING_KEYS_FILE": str(file)}
+    missing = run_doctor(settings.database_url, "--json", **environ)
+    assert missing.exit_code == 1
+    assert statuses(missing)["signing_keys"] == "fault"
+    assert "new-signing-key" in missing.stdout
+    CliRunner().invoke(cli, ["new-signing-key"], env={"SECRET_KEY": SECRET} | environ)
+    assert statuses(run_doctor(settings.database_url, "--json", **environ))["signing_keys"] == "ok"
+    file.chmod(0o640)
+    opened = run_doctor(settings.database_url, "--json", **environ)
+    assert statuses(opened)["signing_keys"] == "fault"
+    assert f"chmod 600 {file}" in opened.stdout
 
 
 GOOD_SECRET = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
@@ -232,13 +263,13 @@ def test_an_open_address_wants_a_proxy(
 
 
 @pytest.mark.parametrize(
-    ("mode", "status"), [(0o600, "ok"), (0o640, "ok"), (0o644, "warning"), (0o602, "warning")]
+    ("mode", "status"), [(0o600, "ok"), (0o640, "ok"), (0o644, "warning"), (0o602, "fault")]
 )
 def test_a_file_is_not_open_to_everybody(tmp_path: Path, mode: int, status: str) -> None:
     file = tmp_path / ".secret_key"
     file.touch()
     file.chmod(mode)
-    check = doctor.check_permissions([file, tmp_path / "none"])
+    check = check_permissions([file, tmp_path / "none"])
     assert check.status == status
     assert check.remedy == ("" if status == "ok" else f"chmod o= {file}")
 

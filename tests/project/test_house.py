@@ -29,23 +29,24 @@ MAY_IMPORT = {
         "addresses": "",
         "deadline": "",
         "clocks": "",
+        "rights": "",
         "tables": "",
         "telemetry": "errors",
         # the rooms
-        "credentials": "errors telemetry",
+        "credentials": "errors rights telemetry",
         "setting_fields": "addresses engines",
-        "settings": "credentials setting_fields",
+        "settings": "credentials rights setting_fields",
         "web": "addresses deadline errors http_errors telemetry",
-        "engines": "deadline errors tables telemetry",
+        "engines": "deadline errors rights tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "rules": "clocks credentials engines errors store telemetry throttling",
         "openapi": "credentials errors http_errors web",
         "html": "",
-        "server": "addresses credentials engines errors http_errors setting_fields settings store "
-        "telemetry web",
-        "commands": "addresses credentials engines errors rules server settings store tables "
-        "telemetry web",
+        "server": "addresses credentials engines errors http_errors rights setting_fields settings "
+        "store telemetry web",
+        "commands": "addresses credentials engines errors rights rules server setting_fields "
+        "settings store tables telemetry web",
         # the doors
         "service": "clocks credentials engines rules server settings telemetry throttling web",
         "auth_backend": "credentials errors web",

@@ -10,6 +10,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 NOT_IN_CORE = {
     "tests/attacks/test_http.py": "waits for a socket, case by case",
     "tests/clients": "runs the clients of others, each a process, on Node too",
+    "tests/commands/test_file_rights.py": "real processes, one for each command",
     "tests/commands/test_mistakes.py": "real processes, one for each command",
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",

@@ -45,7 +45,7 @@ def test_a_file_without_a_secret_is_named(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_cannot_be_read_is_a_fault_of_the_settings(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be made or read"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         with_secret(load_settings({}), tmp_path)
 
 
