@@ -45,6 +45,7 @@ class Writer:
         self._waiting: list[tuple[Query, asyncio.Future[Rows]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
+        self._is_read_only = False
 
     async def __aenter__(self) -> "Writer":
         try:
@@ -100,7 +101,7 @@ class Writer:
 
     async def write_alone(self, query: Query) -> Rows:
         """For use between `begin` and `end`."""
-        return await self._run(_execute, self._connection, query)
+        return await self._run(self._execute, query)
 
     async def end(self, verb: str) -> None:
         """`verb` is COMMIT or ROLLBACK; a commit that fails is rolled back."""
@@ -118,6 +119,8 @@ class Writer:
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
     def _begin(self) -> None:
+        if self._is_read_only:
+            self._reopen()
         self._check()  # before BEGIN: SQLite caches pages of a file that was truncated since
         self._connection.execute("BEGIN IMMEDIATE")
         self._check()  # and after it: BEGIN may have waited for another process
@@ -126,12 +129,35 @@ class Writer:
         """One transaction. A query that fails alone does not fail the others."""
         try:
             self._begin()
-            outcomes = [_attempt(self._connection, query) for query in queries]
+            outcomes = [self._attempt(query) for query in queries]
             self._connection.execute("COMMIT")
         except Exception as fault:  # every caller gets it, whatever it is
             self._connection.rollback()
             return [fault for _ in queries]
         return outcomes
+
+    def _execute(self, query: Query) -> Rows:
+        try:
+            return self._connection.execute(query.sql, query.arguments).fetchall()
+        except sqlite3.OperationalError as fault:
+            self._is_read_only |= fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+            raise
+
+    def _attempt(self, query: Query) -> Rows | Exception:
+        try:
+            return self._execute(query)
+        except Exception as fault:  # not `sqlite3.Error` alone: a value may not be bindable
+            # A full disk or an I/O error ends the whole transaction, with all of its queries.
+            if not self._connection.in_transaction:
+                raise
+            return fault
+
+    def _reopen(self) -> None:
+        """What was opened while the file might only be read can never write."""
+        connection = _open(self._uri, self._busy_seconds)
+        self._connection.close()
+        self._connection = connection
+        self._is_read_only = False
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -147,17 +173,3 @@ def _open(uri: str, busy_seconds: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _execute(connection: sqlite3.Connection, query: Query) -> Rows:
-    return connection.execute(query.sql, query.arguments).fetchall()
-
-
-def _attempt(connection: sqlite3.Connection, query: Query) -> Rows | Exception:
-    try:
-        return _execute(connection, query)
-    except Exception as fault:  # not `sqlite3.Error` alone: a value may not be bindable
-        # A full disk or an I/O error ends the whole transaction, with all of its queries.
-        if not connection.in_transaction:
-            raise
-        return fault

@@ -5,21 +5,26 @@ import json
 import os
 import pwd
 import re
+import signal
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.checks import bearer
 from tests.conftest import SECRET
 from tests.ordinary import OTHER, give_away, launcher
 from tests.revisions import UNDO
-from tests.serving import create_client, run
+from tests.serving import children, create_client, run, serve
 
 ENVIRON = {"SECRET_KEY": SECRET}
 US = pwd.getpwuid(os.geteuid()).pw_name
 THEM = pwd.getpwuid(OTHER).pw_name
+WAIT_SECONDS = 20
 
 NEW_CLIENT = ("manage.py", "create-client", "new")
 MIGRATE = ("manage.py", "migrate")
@@ -299,3 +304,39 @@ def test_a_file_that_anybody_may_write_is_a_fault_to_the_doctor(tmp_path: Path, 
     assert faults(tmp_path, {}) == {
         "permissions": f"Open to every user: {name}. → chmod o= {name}",
     }
+
+
+def test_workers_whose_file_may_only_be_read_refuse_what_must_write_until_it_may_be_written(
+    tmp_path: Path,
+) -> None:
+    """The file is opened by each worker, so that it counts for those that are started anew."""
+    key = create_client(tmp_path, **ENVIRON)
+    file = tmp_path / "auth.db"
+    environ = ENVIRON | {"WORKERS": "2"}
+    with serve(tmp_path, launcher=launcher(), **environ) as served:
+        with served.client() as api:
+            pair = api.post("/login", json={"client_key": key}).json()
+        file.chmod(0o444)
+        for pid in children(served.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        served.wait_for_starts(4)
+        headers = bearer(pair["access_token"])
+        for _ in range(8):  # each on a connection of its own, so that both workers are met
+            assert ask(served.url, "POST", "/logout", headers) == 503
+            assert ask(served.url, "GET", "/secure-data", headers) == 200
+            assert ask(served.url, "GET", "/readyz", headers) in (200, 503)  # before it has tried
+            assert ask(served.url, "GET", "/healthz", headers) == 200
+        assert '"reason":"attempt to write a readonly database"' in served.console
+        file.chmod(0o600)
+        give_up = time.monotonic() + WAIT_SECONDS
+        while ask(served.url, "POST", "/logout", headers) != 200:
+            assert time.monotonic() < give_up, served.console
+            time.sleep(0.05)
+        while ask(served.url, "GET", "/secure-data", headers) != 401:
+            assert time.monotonic() < give_up, served.console
+            time.sleep(0.05)
+
+
+def ask(url: str, method: str, path: str, headers: dict[str, str]) -> int:
+    with httpx.Client(verify=False) as client:
+        return client.request(method, f"{url}{path}", headers=headers).status_code
