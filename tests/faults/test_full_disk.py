@@ -32,6 +32,7 @@ def test_log_outs_that_cannot_be_written_are_told_once_and_so_is_their_end(
         give_up = time.monotonic() + WAIT_SECONDS
         while api.post("/logout", headers=headers).status_code != 200:
             assert time.monotonic() < give_up
+        assert '"event":"database_writable"' in served.console  # though nobody asked /readyz
         assert api.get("/readyz").status_code == 200
         assert api.get("/secure-data", headers=headers).status_code == 401
         told = re.findall(r'"event":"(database_\w+)"', served.console)
