@@ -79,6 +79,14 @@ class InvalidClient(Unauthorized):
     description = "The client key is not valid."
 
 
+class InvalidLogin(Unauthorized):
+    """Whoever logs in at a route of your own is not let in, for whatever reason."""
+
+    error = "invalid_login"
+    event = "login_refused"
+    description = "The login is not valid."
+
+
 class RefusedClient(InvalidClient):
     """`InvalidClient` at an OAuth endpoint: the scheme to try is Basic (RFC 6749, 5.2)."""
 

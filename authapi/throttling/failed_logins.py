@@ -2,14 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from limits import RateLimitItem, WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from authapi.errors import TooManyFailures
+from authapi.errors import InvalidLogin, TooManyFailures
 from authapi.throttling.shared_count import SharedCount, seconds_left
 
 
@@ -34,13 +36,37 @@ class FailedLogins:
         self._clock = clock
         self._longest_window = max(self._by_address.get_expiry(), self._together.get_expiry())
         self._own_failures_until = -math.inf
+        self._under_way: Counter[str] = Counter()
 
     async def admit(self, address: str) -> None:
         """Before a key is judged. Raises `TooManyFailures`."""
-        if self._count.is_shared or self._clock() < self._own_failures_until:
-            network = _network_of(address)
-            for limit, window in await self._count.ask(partial(self._windows, network)):
-                if window.remaining == 0:
+        await self._admit(_network_of(address), 0)
+
+    @asynccontextmanager
+    async def attempt(self, address: str) -> AsyncIterator[None]:
+        """One login that takes long to judge; `InvalidLogin` counts as its failure.
+
+        What is under way from the same network counts as failed until it is judged: otherwise all
+        of a burst would be admitted before the first is counted. Raises `TooManyFailures`.
+        """
+        network = _network_of(address)
+        beside = self._under_way[network]
+        self._under_way[network] += 1
+        try:
+            await self._admit(network, beside)
+            yield
+        except InvalidLogin:
+            await self.count(address)
+            raise
+        finally:
+            self._under_way[network] -= 1
+            if not self._under_way[network]:
+                del self._under_way[network]
+
+    async def _admit(self, network: str, beside: int) -> None:
+        if beside or self._count.is_shared or self._clock() < self._own_failures_until:
+            for limit, window in await self._count.ask(partial(self._windows, network, beside)):
+                if window.remaining <= 0:
                     raise TooManyFailures(seconds_left(window, limit))
 
     async def count(self, address: str) -> None:
@@ -48,12 +74,14 @@ class FailedLogins:
         await self._count.ask(partial(self._hit, _network_of(address)))
 
     async def _windows(
-        self, network: str, limiter: FixedWindowRateLimiter
+        self, network: str, beside: int, limiter: FixedWindowRateLimiter
     ) -> list[tuple[RateLimitItem, WindowStats]]:
-        """What this network is judged by: nothing, if it has no failure."""
+        """What this network is judged by: if it has no failure, by what is `beside` alone."""
         own = await limiter.get_window_stats(self._by_address, network)
-        if own.remaining == self._by_address.amount:
-            return []
+        has_failed = own.remaining < self._by_address.amount
+        own = WindowStats(own.reset_time, own.remaining - beside)
+        if not has_failed:
+            return [(self._by_address, own)]
         together = await limiter.get_window_stats(self._together)
         return [(self._by_address, own), (self._together, together)]
 

@@ -1,5 +1,6 @@
 """Whoever guesses is slowed down; whoever knows its key is let in."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -9,6 +10,9 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
+from authapi.errors import InvalidLogin, TooManyFailures
+from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
@@ -89,3 +93,66 @@ def test_a_malformed_payload_is_no_guess(attempt: Attempt, registered: Registere
     for _ in range(20):
         assert attempt("192.0.2.1", None).status_code == 400  # type: ignore[arg-type]
     assert_answer(attempt("192.0.2.1", registered.key), 200)
+
+
+# Logins that take long to judge
+
+
+async def burst(logins: FailedLogins, address: str, count: int) -> int:
+    """How many are admitted at once. They are under way until all have asked, and then fail."""
+    all_asked, asked, admitted = asyncio.Event(), 0, 0
+
+    async def attempt() -> None:
+        nonlocal asked, admitted
+        try:
+            async with logins.attempt(address):
+                admitted += 1
+                await all_asked.wait()
+                raise InvalidLogin
+        except (InvalidLogin, TooManyFailures):
+            asked += 1
+
+    attempts = [asyncio.create_task(attempt()) for _ in range(count)]
+    async with asyncio.timeout(10):
+        while asked + admitted < count:  # noqa: ASYNC110
+            await asyncio.sleep(0)  # each asks a count in memory, which ends no wait of its own
+        all_asked.set()
+        await asyncio.gather(*attempts)
+    return admitted
+
+
+def test_of_a_burst_no_more_are_judged_than_may_fail() -> None:
+    async def run() -> None:
+        logins = FailedLogins(SharedCount("memory://"), "5/hour", "1000/hour")
+        assert await burst(logins, "2001:db8::1", 20) == 5
+        assert await burst(logins, "2001:db8::2", 20) == 0  # of the same customer
+        assert await burst(logins, "192.0.2.1", 3) == 3
+        assert await burst(logins, "192.0.2.1", 3) == 2
+
+    asyncio.run(run())
+
+
+def test_what_succeeds_is_under_way_no_longer() -> None:
+    async def run() -> None:
+        logins = FailedLogins(SharedCount("memory://"), "2/hour", "1000/hour")
+        for _ in range(5):
+            async with logins.attempt("192.0.2.1"), logins.attempt("192.0.2.1"):
+                with pytest.raises(TooManyFailures):
+                    async with logins.attempt("192.0.2.1"):
+                        raise AssertionError("it was judged")
+        async with logins.attempt("192.0.2.1"):
+            pass
+
+    asyncio.run(run())
+
+
+def test_one_who_failed_nothing_is_judged_by_what_is_under_way_alone() -> None:
+    """Whatever the others do."""
+
+    async def run() -> None:
+        logins = FailedLogins(SharedCount("memory://"), "5/hour", "3/hour")
+        assert await burst(logins, "192.0.2.1", 4) == 4
+        assert await burst(logins, "192.0.2.2", 2) == 2
+        assert await burst(logins, "192.0.2.2", 1) == 0
+
+    asyncio.run(run())
