@@ -80,6 +80,7 @@ def create_app(
                 "tokens": service.tokens,
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
+                "failed_logins": service.failed_logins,
                 "document": build(app.routes, VERSION),
                 "base_url": public_url(settings.token_issuer),
                 "signing_keys": service.signing_keys,

@@ -18,6 +18,7 @@ from authapi.rules.oauth import OAuth
 from authapi.rules.sessions import Sessions
 from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
+from authapi.throttling.failed_logins import FailedLogins
 from authapi.web.answers import Answer
 from authapi.web.bodies import read_payload
 from authapi.web.requests import sender_of
@@ -38,6 +39,7 @@ class State(TypedDict):
     tokens: Tokens
     refusals: Refusals
     client_cache: ClientCache
+    failed_logins: FailedLogins
     signing_keys: WatchedKeys | None
     document: dict[str, Any]
     base_url: str

@@ -1,15 +1,24 @@
 """All that routes of your own need: import from here, and no upgrade changes it unannounced."""
 
 from auth_backend import Client, authenticated, requires_scope
+from authapi.commands.running import run_on_database
+from authapi.engines.database import Database
 from authapi.errors import (
     InsufficientScope,
+    InvalidLogin,
     InvalidRequest,
+    InvalidScope,
     InvalidToken,
     Refusal,
     TemporarilyUnavailable,
+    TooManyFailures,
+    TooManyLogins,
 )
 from authapi.http_errors import NotFound
+from authapi.openapi.answers import LoginAnswer
 from authapi.openapi.describing import Description, describes
+from authapi.subjects.registering import database_of, register_client
+from authapi.subjects.sessions import begin_session, login_attempt
 from authapi.web.answers import Answer, Endpoint
 from authapi.web.bodies import read_payload
 from authapi.web.schemas import Payload
@@ -17,17 +26,28 @@ from authapi.web.schemas import Payload
 __all__ = [
     "Answer",
     "Client",
+    "Database",
     "Description",
     "Endpoint",
     "InsufficientScope",
+    "InvalidLogin",
     "InvalidRequest",
+    "InvalidScope",
     "InvalidToken",
+    "LoginAnswer",
     "NotFound",
     "Payload",
     "Refusal",
     "TemporarilyUnavailable",
+    "TooManyFailures",
+    "TooManyLogins",
     "authenticated",
+    "begin_session",
+    "database_of",
     "describes",
+    "login_attempt",
     "read_payload",
+    "register_client",
     "requires_scope",
+    "run_on_database",
 ]

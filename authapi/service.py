@@ -60,6 +60,11 @@ class Service:
         self._key_uses = ClientKeyUses(self.database)
         self._issuing = Issuing(self.database)
         self._count = SharedCount(settings.rate_limit_storage)
+        self.failed_logins = FailedLogins(
+            self._count,
+            by_address=settings.login_failures_by_address,
+            together=settings.login_failures_together,
+        )
         self._client_authentication = self._create_client_authentication()
         self.sessions = self._create_sessions()
         self.oauth = OAuth(self.sessions, self.tokens, self._client_authentication, self._key_uses)
@@ -83,18 +88,15 @@ class Service:
 
     def _create_client_authentication(self) -> ClientAuthentication:
         settings = self._settings
-        failed_logins = FailedLogins(
-            self._count,
-            by_address=settings.login_failures_by_address,
-            together=settings.login_failures_together,
-        )
         assertions = Assertions(
             self.database,
             self._clocks,
             audiences(settings.token_issuer),
             settings.leeway_seconds,
         )
-        return ClientAuthentication(self.client_cache, self._revocations, failed_logins, assertions)
+        return ClientAuthentication(
+            self.client_cache, self._revocations, self.failed_logins, assertions
+        )
 
     def _create_sessions(self) -> Sessions:
         settings = self._settings

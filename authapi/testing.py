@@ -21,11 +21,12 @@ from settings import load_settings
 
 @dataclass(frozen=True)
 class ServedRoutes:
-    """`client` is Starlette's TestClient over the whole service."""
+    """`client` is Starlette's TestClient over the whole service, and `database_url` names its
+    database."""
 
     client: TestClient
+    database_url: str
     _portal: BlockingPortal
-    _database_url: str
 
     def token(self, scope: str = "") -> str:
         """The access token of a new client that was granted these scopes."""
@@ -33,7 +34,7 @@ class ServedRoutes:
 
         async def register() -> None:
             client_id, name, now = new_client_id(), secrets.token_hex(8), int(time.time())
-            async with Database(self._database_url) as database:
+            async with Database(self.database_url) as database:
                 await clients.create_client(database, client_id, name, key, now, scope)
 
         self._portal.call(register)
@@ -56,4 +57,4 @@ def served(routes: str, **settings: str) -> Iterator[ServedRoutes]:
         own = {"SECRET_KEY": secrets.token_hex(32), "DATABASE_URL": url, "ROUTES": routes}
         portal.call(schema.prepare, Database(url), True)
         with TestClient(create_app(load_settings(own | settings))) as client:
-            yield ServedRoutes(client, portal, url)
+            yield ServedRoutes(client, url, portal)

@@ -43,7 +43,7 @@ async def create_client(
     Only a digest of the key is kept.
     """
     scopes = _scopes(scope)
-    if not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 100:
+    if not clients.is_name(name):
         raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
     client_id, client_key, now = new_client_id(), new_client_key(), int(time.time())
     key = public_key or client_key

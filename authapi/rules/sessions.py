@@ -56,10 +56,14 @@ class Sessions:
         """Begin a session that can be refreshed. Raises what `authenticate` and `begin` do."""
         now, database_id = self.clocks.wall(), self._tokens.database_id
         login = await self._client_authentication.authenticate(client_key, address, now)
-        session = await self.begin(login, scope, now, database_id)
+        return self.issue_pair(
+            await self.begin(login, scope, now, database_id), login["expires_at"]
+        )
+
+    def issue_pair(self, session: Claims, key_expires_at: int | None) -> LoginAnswer:
+        """The tokens of a session that can be refreshed."""
         _record("login", session)
-        pair = self._pair(session, session.iat, login["expires_at"])
-        return {**pair, "user_id": session.sub}
+        return {**self._pair(session, session.iat, key_expires_at), "user_id": session.sub}
 
     async def begin(self, login: Row, scope: str, now: float, database_id: str) -> Claims:
         """With the scopes asked for, or all that the client was granted, of the database that
@@ -181,14 +185,8 @@ class Sessions:
     def _ending(
         self, ended_id: str, reason: str, claims: Claims, now: float, shown_exp: int = 0
     ) -> Ending:
-        return Ending(
-            ended_id,
-            reason,
-            max(now, claims.iat),
-            self._tokens.access_seconds,
-            self._tokens.refresh_seconds,
-            shown_exp,
-        )
+        lives = self._tokens.access_seconds, self._tokens.refresh_seconds
+        return Ending(ended_id, reason, max(now, claims.iat), *lives, shown_exp)
 
     def _pair(self, refresh: Claims, now: int, key_expires_at: int | None) -> TokenPair:
         self._key_uses.note(refresh.key_id, now)

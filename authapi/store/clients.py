@@ -1,5 +1,7 @@
 """The registry of clients: one coroutine for each thing that an operator does."""
 
+from collections.abc import Awaitable, Callable
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
@@ -49,16 +51,30 @@ ADD_CLIENT = (
 )
 
 
+def is_name(text: str) -> bool:
+    """Whether a client may be called so."""
+    return text.isprintable() and text.strip() == text and 1 <= len(text) <= 100
+
+
 async def create_client(
-    database: Database, client_id: str, name: str, key: NewKey, now: int, scopes: str = ""
+    database: Database,
+    client_id: str,
+    name: str,
+    key: NewKey,
+    now: int,
+    scopes: str = "",
+    also: Callable[[], Awaitable[object]] | None = None,
 ) -> bool:
-    """False, and nothing is changed, if the name is taken. Raises `KnownKey`."""
+    """False, and nothing is changed, if the name is taken. `also` is done in the same transaction.
+    Raises `KnownKey`."""
     client = {"sub": client_id, "client_name": name, "granted": scopes, "now": now}
 
     async def create() -> bool:
         is_new = await database.fetch_one(ADD_CLIENT, client) is not None
         if is_new:
             await add_key(database, client_id, key, now)
+            if also is not None:
+                await also()
         return is_new
 
     return await database.atomically(create)

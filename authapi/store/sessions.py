@@ -50,6 +50,34 @@ async def find_login(database: Database, digest: str) -> Row:
     return cast(Row, row)  # a row without conditions is always there
 
 
+FIND_OWN_LOGIN = (
+    sa.select(
+        clients.c.id,
+        clients.c.scopes,
+        client_keys.c.id.label("key_id"),
+        client_keys.c.expires_at,
+        sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
+    )
+    .select_from(
+        clients.join(client_keys, client_keys.c.client_id == clients.c.id).outerjoin(
+            _eras, _eras.c.jti == clients.c.id
+        )
+    )
+    .where(clients.c.id == sa.bindparam("sub"), clients.c.disabled_at.is_(None), key_is_open)
+    # By the key that lasts the longest, since sessions end with it.
+    .order_by(
+        client_keys.c.expires_at.is_not(None), client_keys.c.expires_at.desc(), client_keys.c.id
+    )
+    .limit(1)
+)
+
+
+async def find_own_login(database: Database, client_id: str, now: float) -> Row | None:
+    """What `find_login` finds, of a client that a route of somebody's own has authenticated: by
+    one of its open keys, and nothing if it has none or is disabled."""
+    return await database.fetch_one(FIND_OWN_LOGIN, {"sub": client_id, "now": int(now)})
+
+
 _nothing = sa.cast(sa.null(), sa.BigInteger)
 _spent_row = row(_nothing, _nothing, sa.cast(sa.bindparam("expires_at"), sa.BigInteger))
 SPEND = (

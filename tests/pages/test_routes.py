@@ -14,7 +14,7 @@ from tests.pages.reading import blocks, section, table
 from tests.pages.running import SECRET, call, log_in, run
 from tests.serving import ROOT, Served, serve
 
-TITLES = ("Add a route", "Read a body", "Test your routes")
+TITLES = ("Add a route", "Read a body", "Begin sessions of your own", "Test your routes")
 
 
 def modules() -> dict[str, str]:
@@ -77,6 +77,22 @@ def test_a_body_is_read_and_refused_and_no_file_of_the_service_is_touched(tmp_pa
         assert refused.status_code == 400
         assert list(refused.json()["fields"]) == ["text"]
         assert post(served, "/note", token).status_code == 400
+
+
+def test_a_route_of_ones_own_begins_a_session(clone: Path) -> None:
+    write(clone, "doors")
+    with serve(clone, code=clone, ROUTES="doors:routes") as served:
+        run(clone, ".venv/bin/python manage.py set-scopes demo doors:add")
+        adder = log_in(served, served.demo_key)["access_token"]
+        made = post(served, "/doors", adder, door="north").json()
+        assert post(served, "/doors", adder, door="north").json() == {"user_id": None}
+        refused = call(served, "/doors/open", door="north", code="a-guess")
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_login")
+        opened = call(served, "/doors/open", door="north", code="a-code-that-is-long-enough").json()
+        assert (opened["user_id"], opened["scope"]) == (made["user_id"], "doors:open")
+        assert call(served, "/me", opened["access_token"]).json()["name"] == "door:north"
+        assert call(served, "/logout", opened["access_token"]).status_code == 200
+        assert call(served, "/me", opened["access_token"]).status_code == 401
 
 
 def test_the_test_of_the_page_passes_and_fails_with_the_route(clone: Path) -> None:

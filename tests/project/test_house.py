@@ -50,12 +50,14 @@ MAY_IMPORT = {
         # the doors
         "service": "clocks credentials engines rules server settings telemetry throttling web",
         "auth_backend": "credentials errors web",
-        "handlers": "auth_backend credentials engines errors http_errors rules store telemetry web",
+        "handlers": "auth_backend credentials engines errors http_errors rules store telemetry "
+        "throttling web",
         "oauth_handlers": "credentials errors handlers http_errors web",
         "page_handlers": "addresses errors handlers html http_errors store web",
         "app": "auth_backend clocks engines handlers oauth_handlers openapi page_handlers server "
         "service settings telemetry web",
-        "extending": "auth_backend errors http_errors openapi web",
+        "subjects": "credentials engines errors rules store telemetry throttling web",
+        "extending": "auth_backend commands engines errors http_errors openapi subjects web",
         "testing": "app credentials engines settings store",
         "manage": "commands telemetry",
     }.items()
@@ -77,7 +79,7 @@ ONLY_IN = {
         "prometheus_client": "server/metrics",
         "sqlalchemy": "engines store tables",
         "starlette": "app auth_backend handlers html oauth_handlers openapi page_handlers "
-        "server/main testing web",
+        "server/main subjects testing web",
         "uvicorn": "server",
     }.items()
 }
