@@ -246,6 +246,7 @@ LONGEST = (
     "tests/fuzz",
     "tests/verifiers",
     "tests/clients",
+    "tests/examples",
     "tests/server",
     "tests/commands",
 )

@@ -12,6 +12,7 @@ NOT_IN_CORE = {
     "tests/clients": "runs the clients of others, each a process, on Node too",
     "tests/commands/test_file_rights.py": "real processes, one for each command",
     "tests/commands/test_mistakes.py": "real processes, one for each command",
+    "tests/examples": "hashes passwords, and runs real processes",
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
     "tests/html/test_browser.py": "runs Chromium, and Node",
