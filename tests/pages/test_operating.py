@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from uvicorn.config import STARTUP_FAILURE
 
 from tables import SCHEMA_REVISION
@@ -16,7 +17,7 @@ from tests import forge
 from tests.pages.reading import blocks, section, table
 from tests.pages.running import SECRET, SIGNING_KEYS, call, key_in, log_in, run
 from tests.postgres import Postgres
-from tests.serving import serve
+from tests.serving import ROOT, free_port, serve
 
 
 def test_the_commands_of_the_operator_run(clone: Path) -> None:
@@ -125,6 +126,24 @@ def test_the_ten_commands_for_systemd_serve(clone: Path) -> None:
         log_in(served, key_in(made))
         answer = run(clone, commands[at + 1].replace("http://127.0.0.1:8000", served.url))
     assert json.loads(answer) == {"status": "ok"}
+
+
+def test_the_metrics_are_told_where_the_page_says(clone: Path) -> None:
+    (script,) = blocks("Metrics", "sh")
+    start, ask = script.splitlines()
+    shown, command, *_ = start.split()
+    name, _, port = shown.partition("=")
+    assert (name, command) == ("METRICS_PORT", ".venv/bin/python")
+    (config,) = [yaml.safe_load(text) for text in blocks("Metrics", "yaml")]
+    assert config["scrape_configs"][0]["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    (rules,) = config["rule_files"]
+    assert (ROOT / rules.removeprefix("/srv/auth-api/")).is_file()
+    free = str(free_port())
+    assert ask.count(port) == 1
+    with serve(clone, code=clone, METRICS_PORT=free):
+        asked = f"{ask.replace(port, free).partition(' | ')[0]} | grep auth_workers"
+        until = f"until {asked} | grep -q 'auth_workers 1'; do sleep 0.1; done; "
+        assert run(clone, until + ask.replace(port, free)) == "auth_workers 1.0\n"
 
 
 def test_the_demo_client_is_disabled_as_shown(clone: Path) -> None:

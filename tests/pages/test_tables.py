@@ -5,6 +5,7 @@ import re
 import statistics
 
 import click
+import yaml
 from dotenv import dotenv_values
 
 from app import routes
@@ -17,6 +18,7 @@ from authapi.server.connections import (
 )
 from authapi.server.limits import LIMITS
 from authapi.server.main import STOP_SECONDS
+from authapi.server.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from authapi.telemetry.flood import LINES_A_SECOND
 from authapi.web.bodies import MAX_BODY_BYTES
 from manage import cli
@@ -84,6 +86,27 @@ def test_every_event_is_listed() -> None:
         r'(?:logger\.(?:error|warning)\(|Outage\(logger,|audit\.Event\()\s*"(\w+)', code
     )
     assert set(logged) < watched < {*recorded, *logged}
+
+
+def test_every_metric_is_listed_with_its_labels() -> None:
+    metrics, _ = tables("Metrics")
+    labels = {f"{name}_total": of for name, _, of in COUNTERS.values()}
+    labels |= {name: of for name, _, of, _ in HISTOGRAMS.values()}
+    labels |= {name: [] for name, _ in GAUGES.values()}
+    labels |= {"auth_workers": [], "auth_build_info": ["version"]}
+    assert {name: re.findall(r"`(\w+)`", row[0]) for name, row in metrics.items()} == labels
+
+
+def test_every_alert_is_listed() -> None:
+    _, listed = tables("Metrics")
+    text = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+    alerts = [alert for group in yaml.safe_load(text)["groups"] for alert in group["rules"]]
+    assert {name: row[0] for name, row in listed.items()} == {
+        alert["alert"]: alert["labels"]["severity"] for alert in alerts
+    }
+    assert f"has {['', 'one', 'two', 'three', 'four', 'five', 'six'][len(alerts)]} alerts" in (
+        section("Metrics")
+    )
 
 
 def test_every_claim_is_listed() -> None:
