@@ -26,10 +26,13 @@ http {{
     access_log off;
     client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
     uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    server {{
-        listen 127.0.0.1:{port};
-        {locations}
-    }}
+    {inside}
+}}
+"""
+SERVER = """
+server {{
+    listen 127.0.0.1:{port};
+    {locations}
 }}
 """
 
@@ -37,14 +40,21 @@ http {{
 @contextmanager
 def nginx(folder: Path, locations: str) -> Iterator[str]:
     """Serves the locations. Yields its URL."""
-    assert NGINX is not None
     port = free_port()
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = NGINX_FRAME.format(folder=folder, port=port, user=user, locations=locations)
-    file = folder / "nginx.conf"
-    file.write_text(text)
-    with running([NGINX, "-p", str(folder), "-c", str(file)], folder, port) as url:
+    url = f"http://127.0.0.1:{port}"
+    with nginx_inside(folder, SERVER.format(port=port, locations=locations), url):
         yield url
+
+
+@contextmanager
+def nginx_inside(folder: Path, inside: str, url: str) -> Iterator[int]:
+    """With this inside of `http`, which answers at the URL. Yields the id of its first process."""
+    assert NGINX is not None
+    user = "user root;" if os.geteuid() == 0 else ""
+    file = folder / "nginx.conf"
+    file.write_text(NGINX_FRAME.format(folder=folder, user=user, inside=inside))
+    with running([NGINX, "-p", str(folder), "-c", str(file)], folder, url) as pid:
+        yield pid
 
 
 @contextmanager
@@ -53,37 +63,37 @@ def caddy(folder: Path, site: Callable[[str], str]) -> Iterator[str]:
     assert CADDY is not None
     port = free_port()
     file = folder / "Caddyfile"
-    text = site(f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    text = site(url)
     file.write_text(f"{{\n    admin off\n}}\n{text}")
     command = [CADDY, "run", "--config", str(file), "--adapter", "caddyfile"]
-    with running(command, folder, port) as url:
+    with running(command, folder, url):
         yield url
 
 
 @contextmanager
-def running(command: list[str], folder: Path, port: int) -> Iterator[str]:
-    """Ends it at the end; what it says is in a file."""
+def running(command: list[str], folder: Path, url: str) -> Iterator[int]:
+    """Until it answers there. Ends it at the end; what it says is in a file. Yields its id."""
     homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
     said = folder / "proxy.txt"
     with said.open("wb") as console:
         process = subprocess.Popen(
             command, env=os.environ | homes, stdout=console, stderr=subprocess.STDOUT
         )
-        url = f"http://127.0.0.1:{port}"
         try:
             give_up = time.monotonic() + START_SECONDS
             while not answers(url):
                 assert process.poll() is None, said.read_text()
                 assert time.monotonic() < give_up, said.read_text()
                 time.sleep(0.05)
-            yield url
+            yield process.pid
         finally:
             end(process, seconds=10)
 
 
 def answers(url: str) -> bool:
     try:
-        httpx.get(url, timeout=5)
+        httpx.get(url, timeout=5, verify=False)
     except httpx.TransportError:
         return False
     return True

@@ -51,7 +51,8 @@ systemctl stop auth-api
 echo "stopped: $(shown ActiveState) $(shown Result)"
 echo "enabled: $(systemctl is-enabled auth-api)"
 
-printf 'HOST=unix:/run/auth-api/api.sock\nTRUSTED_PROXIES=unix\n' >> /var/lib/auth-api/.env
+printf '%s\n' HOST=unix:/run/auth-api/api.sock TRUSTED_PROXIES=unix \
+    WORKERS=2 METRICS_PORT=9464 >> /var/lib/auth-api/.env
 useradd --system --user-group --groups auth-api nginx
 useradd --system --user-group stranger
 systemctl start auth-api
@@ -62,7 +63,9 @@ by_socket() {
 }
 echo "nginx: $(by_socket nginx)"
 if by_socket stranger 2> /dev/null; then echo "a stranger may connect"; fi
+until curl -s http://127.0.0.1:9464/metrics | grep '^auth_workers 2'; do sleep 0.1; done
 systemctl stop auth-api
+echo "both stopped: $(shown ActiveState) $(shown Result)"
 
 mv /var/lib/auth-api/.env /root
 if systemctl start auth-api 2> /dev/null; then echo "it starts without a secret"; fi
@@ -136,7 +139,14 @@ def test_the_ten_commands_set_it_up_on_a_real_systemd(room: Path) -> None:
     for line in (
         *("NoNewPrivs:\t1", "Seccomp:\t2", f"CapEff:\t{16 * '0'}", f"CapBnd:\t{16 * '0'}"),
         *("user: auth-api", "file: 600 auth-api .env", "file: 600 auth-api auth.db"),
-        *("stopped: inactive success", "enabled: enabled", 'nginx: {"status":"ok"}', "logins: 1"),
+        *(
+            "stopped: inactive success",
+            "enabled: enabled",
+            "auth_workers 2.0",
+            "both stopped: inactive success",
+            'nginx: {"status":"ok"}',
+            "logins: 1",
+        ),
     ):
         assert line in said, f"{line}, of {said}"
     assert not [line for line in said if re.search("^(it|its|a stranger) (may|starts|/tmp)", line)]
