@@ -9,6 +9,8 @@ import sysconfig
 from pathlib import Path
 
 NSPAWN = shutil.which("systemd-nspawn")
+CGROUPS = Path("/sys/fs/cgroup")
+"""By version 1, the systemd inside does not learn that the last process of a service is gone."""
 BOOT_SECONDS = 120
 QUIETLY = ("--quiet", "--keep-unit", "--register=no", "--private-network", "--boot")
 PYTHON = Path("/opt/python")
@@ -44,6 +46,8 @@ def why_not() -> str:
         return "systemd-nspawn is not installed"
     if not Path("/usr/lib/systemd/systemd").exists():
         return "systemd is not installed"
+    if not any((CGROUPS / name).exists() for name in ("cgroup.procs", "unified/cgroup.procs")):
+        return "there are no control groups of version 2"
     return "" if os.geteuid() == 0 else "only root may boot a machine"
 
 
@@ -85,6 +89,7 @@ def type_on(root: Path, script: str) -> str:
     options = [f"--bind-ro={real}:{place}" for real, place in binds.items()]
     booted = subprocess.run(
         [NSPAWN, *QUIETLY, f"--directory={root}", *options],
+        env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
