@@ -13,6 +13,7 @@ NOT_IN_CORE = {
     "tests/commands/test_file_rights.py": "real processes, one for each command",
     "tests/commands/test_mistakes.py": "real processes, one for each command",
     "tests/examples": "hashes passwords, and runs real processes",
+    "tests/deploy/test_container.py": "builds an image, and runs it",
     "tests/deploy/test_nginx.py": "real processes, nginx among them",
     "tests/deploy/test_systemd.py": "boots a machine",
     "tests/faults": "real processes, under load, which are killed",
