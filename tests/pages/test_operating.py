@@ -4,17 +4,20 @@ import json
 import re
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from uvicorn.config import STARTUP_FAILURE
 
+from manage import cli
 from tables import SCHEMA_REVISION
 from tests import forge
 from tests.pages.reading import blocks, section, table
-from tests.pages.running import SECRET, SIGNING_KEYS, call, key_in, log_in, run
+from tests.pages.running import RUN_SECONDS, SECRET, SIGNING_KEYS, call, key_in, log_in, run
 from tests.postgres import Postgres
 from tests.serving import ROOT, free_port, serve
 
@@ -114,6 +117,24 @@ def test_the_ten_commands_for_systemd_serve(clone: Path) -> None:
         log_in(served, key_in(made))
         answer = run(clone, commands[at + 1].replace("http://127.0.0.1:8000", served.url))
     assert json.loads(answer) == {"status": "ok"}
+
+
+@pytest.mark.parametrize("title", ["In a container", "Kubernetes"])
+def test_what_is_typed_for_a_container_names_what_is_there(title: str) -> None:
+    """And is understood by a shell; nothing here runs it."""
+    typed = "".join(blocks(title, "sh"))
+    subprocess.run(["bash", "-nu"], input=typed, text=True, check=True, timeout=RUN_SECONDS)
+    for path in re.findall(r"\bdeploy/[\w./-]+", typed):
+        assert path == "deploy/auth-api" or (ROOT / path).exists(), path
+    for command in re.findall(r"manage\.py ([\w-]+)", typed):
+        assert command in cli.list_commands(click.Context(cli))
+    if title == "In a container":
+        (folder,) = re.findall(r"--volume=auth-api:(\S+)\"", typed)
+        image = (ROOT / "deploy" / "container" / "Containerfile").read_text()
+        assert f"VOLUME {folder}\nWORKDIR {folder}\n" in image
+        compose = (ROOT / "deploy" / "container" / "compose.yaml").read_text()
+        (printed,) = re.findall(r"printf '(SECRET_KEY=%s.+POSTGRES.+)' ", typed)
+        assert set(re.findall(r"([A-Z_]+)=%s", printed)) == set(re.findall(r"\$\{(\w+):", compose))
 
 
 def test_the_metrics_are_told_where_the_page_says(clone: Path) -> None:

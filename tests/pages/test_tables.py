@@ -143,6 +143,29 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"at most {LINES_A_SECOND} refusals a second" in section("A flood of refusals")
 
 
+def test_each_limit_is_where_the_table_says() -> None:
+    files = ("nginx/auth-api.conf", "systemd/auth-api.service", "kubernetes/auth-api.yaml")
+    texts = [(ROOT / "deploy" / file).read_text() for file in files]
+    rows = table("Limits and time-outs")
+    shown = 0
+    for _, *outer in rows.values():
+        for cell, text in zip(outer, texts, strict=True):
+            for setting in re.findall("`(.+?)`", cell):
+                assert re.search(rf"{re.escape(setting)}(?!\w)", text), setting
+                shown += 1
+    assert shown > 15
+    seconds = f"{round(LIMITS.wait_seconds)} s"
+    ours = {name: cells[0] for name, cells in rows.items()}
+    assert ours["a body"] == f"{MAX_BODY_BYTES // 1024} KiB"
+    assert ours["the head"] == f"{MAX_HEAD_BYTES // 1024} KiB"
+    assert ours["a request to arrive"] == f"{seconds} for the head, {seconds} for the body"
+    assert ours["an answer to be read"] == ours["an idle connection to the service"] == seconds
+    assert ours["a stop"] == f"{STOP_SECONDS} s"
+    assert ours["connections"] == f"{LIMITS.connections:,} for each worker"
+    said = table("Sizes and times")["an answer"][0].split()
+    assert [ours["an answer"], ours["a probe"]] == [f"{said[0]} s", f"{said[-3]} s"]
+
+
 def test_the_times_of_a_rotation_are_those_of_the_code() -> None:
     schedule: Schedule = schedule_of(load_settings({"SECRET_KEY": "s" * 32}))
     spare = schedule.publish_seconds - 2 * schedule.max_age_seconds
