@@ -237,6 +237,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 LONGEST = (
     "tests/pages",
+    "tests/deploy/test_container.py",
     "tests/server/test_served.py",
     "tests/faults/test_model.py",
     "tests/engines/test_copying.py",

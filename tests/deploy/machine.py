@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NSPAWN = shutil.which("systemd-nspawn")
@@ -76,19 +78,44 @@ def make(root: Path) -> None:
     (etc / "systemd/system/default.target").symlink_to("boot.target")
 
 
+@contextmanager
+def own_groups() -> Iterator[list[Path]]:
+    """Control groups for one machine, apart from those of others; gone when it is."""
+    places = [CGROUPS, CGROUPS / "unified", CGROUPS / "systemd"]
+    groups = [
+        place / f"test-{os.getpid()}" for place in places if (place / "cgroup.procs").exists()
+    ]
+    for group in groups:
+        group.mkdir()
+    try:
+        yield groups
+    finally:
+        for group in groups:
+            for folder, _, _ in os.walk(group, topdown=False):
+                os.rmdir(folder)
+
+
 def type_on(root: Path, script: str) -> str:
     """Boot it, type the script, and switch it off. Returns what was said by its commands, each of
     which has to work."""
     assert NSPAWN is not None
     (root / "root/typed.sh").write_text(SHIMS.format(python=PYTHON) + script)
-    binds = {
-        "/usr": "/usr",
-        sys.base_prefix: str(PYTHON),
-        sysconfig.get_path("purelib"): str(PACKAGES),
-    }
-    options = [f"--bind-ro={real}:{place}" for real, place in binds.items()]
-    booted = subprocess.run(
-        [NSPAWN, *QUIETLY, f"--directory={root}", *options],
+    lent = [(sys.base_prefix, PYTHON), (sysconfig.get_path("purelib"), PACKAGES)]
+    options = ["--bind-ro=/usr", *(f"--bind-ro={real}:{place}" for real, place in lent)]
+    start = [NSPAWN, *QUIETLY, f"--machine=test-{os.getpid()}", f"--directory={root}", *options]
+    with own_groups() as groups:
+        join = "; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups)
+        booted = run([*("sh", "-c", f'{join}; exec "$@"', "sh"), *start])
+    said = root / "root/said.txt"
+    assert said.exists(), booted.stdout.decode(errors="replace")
+    *lines, end = said.read_text().splitlines()
+    assert end == "ended with 0", said.read_text()
+    return "\n".join(lines)
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
         env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -96,8 +123,3 @@ def type_on(root: Path, script: str) -> str:
         timeout=BOOT_SECONDS,
         check=False,
     )
-    said = root / "root/said.txt"
-    assert said.exists(), booted.stdout.decode(errors="replace")
-    *lines, end = said.read_text().splitlines()
-    assert end == "ended with 0", said.read_text()
-    return "\n".join(lines)

@@ -113,3 +113,5 @@ def test_an_engine_is_told_how_to_run_it(image: Image) -> None:
     assert image.config["Cmd"] == ["python", "/srv/auth-api/app.py"]
     assert not image.config.get("Entrypoint")
     assert set(image.config["Volumes"]) == {image.config["WorkingDir"]}
+    folder = image.root / image.config["WorkingDir"].lstrip("/")
+    assert folder.stat().st_uid == USER  # as a new volume has it then
