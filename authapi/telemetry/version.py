@@ -1,3 +1,3 @@
 """Which version of the service this is."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
