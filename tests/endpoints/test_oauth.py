@@ -1,5 +1,6 @@
 """The OAuth endpoints: what a session that they begin may do, and how it ends."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
+from authapi.credentials.client_keys import new_client_key
+from authapi.engines.database import Database
+from authapi.store import client_keys
 from settings import Settings
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
@@ -268,6 +272,24 @@ def test_each_use_of_a_key_counts(
         assert database.execute("SELECT uses, last_used_at FROM client_keys").fetchall() == [
             (5, int(NOW))
         ]
+
+
+def test_a_refresh_by_another_key_of_the_client_counts_for_both(
+    api: TestClient, registered: Registered, login: Login, settings: Settings
+) -> None:
+    pair, other = login(), new_client_key()
+
+    async def add() -> None:
+        async with Database(settings.database_url) as database:
+            await client_keys.add_key(database, registered.id, other, int(NOW))
+
+    asyncio.run(add())
+    by_other = replace(registered, key=other.text)
+    assert_answer(go_on(api, by_other, pair["refresh_token"]), 200)
+    api.__exit__()  # which writes what was counted
+    with opened(settings.database_url.removeprefix("sqlite:///")) as database:
+        uses = dict(database.execute("SELECT id, uses FROM client_keys").fetchall())
+    assert uses == {registered.key_id: 2, other.id: 1}
 
 
 # Limits

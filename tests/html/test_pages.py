@@ -6,11 +6,16 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from marshmallow import Schema
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app import create_app, routes
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
+from authapi.extending import Answer, Description, Endpoint, describes
+from authapi.html.operations import read
+from authapi.openapi.document import build
 from authapi.openapi.ours import OURS
 from authapi.telemetry.version import VERSION
 from settings import Settings
@@ -116,6 +121,25 @@ def test_the_lines_have_the_address_of_the_service_and_none_that_a_caller_made_u
         page = api.get("/docs", headers=evil).text
     assert "evil" not in page
     assert f"{at}login" in page
+
+
+class Kept(Schema):
+    """It is kept."""
+
+
+@describes(Description(Kept))
+async def keep(request: Request) -> Answer:
+    """Keep what is there."""
+    return Answer({})
+
+
+def test_a_line_for_another_method_names_it() -> None:
+    document = build([Endpoint("/kept", keep, "PUT", "POST")], "1")
+    ((operation,),) = read(document, "http://127.0.0.1:8000").values()
+    assert (operation.method, operation.path) == ("POST", "/kept")
+    document = build([Endpoint("/kept", keep, "PUT")], "1")
+    ((operation,),) = read(document, "http://127.0.0.1:8000").values()
+    assert operation.curl == "curl -w '\\n' -X PUT http://127.0.0.1:8000/kept"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/openapi.json"])

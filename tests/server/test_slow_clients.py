@@ -49,7 +49,7 @@ sys.path[0] = {root!r}
 from authapi.server.main import main
 from authapi.server.limits import Limits
 if __name__ == "__main__":
-    main({limits!r}, {stop_seconds})
+    main([], {limits!r}, {stop_seconds})
 """
 
 
