@@ -25,6 +25,13 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _CODE = re.compile("`([^`]+)`")
+
+
+def _with_code(text: str) -> Markup:
+    """What stands between backticks is shown as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # is escaped
+
+
 _environment = Environment(
     loader=FileSystemLoader(FOLDER),
     autoescape=True,
@@ -33,7 +40,7 @@ _environment = Environment(
     undefined=StrictUndefined,
 )
 _environment.globals["style"] = Markup(STYLE)  # noqa: S704  # it is ours
-_environment.filters["code"] = lambda text: _CODE.sub(r"<code>\1</code>", escape(text))
+_environment.filters["code"] = _with_code
 
 
 class Page(Response):

@@ -94,7 +94,7 @@ def welcome_back(database_file: str, count: int, host: str, port: int) -> str:
     known = "1 client" if count == 1 else f"{count} clients"
     return f"""\
 Development mode, with {os.path.abspath(database_file)}: {known}.
-Another key: python manage.py add-key {DEMO_NAME}
+Another key: {sys.executable} manage.py add-key {DEMO_NAME}
 
 It serves on {bold(url_of(host, port))}. Press Ctrl-C to stop.
 """

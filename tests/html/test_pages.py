@@ -101,6 +101,13 @@ def test_who_is_no_browser_finds_nothing_at_the_root(api: TestClient, accept: st
     assert_refused(api.get("/", headers=headers), 404, "not_found")
 
 
+def test_what_is_code_in_the_description_is_code_on_the_page(api: TestClient) -> None:
+    page = api.get("/docs").text
+    assert "Build on <code>error</code>, never on <code>error_description</code>." in page
+    assert "`" not in page
+    assert "&lt;code" not in page
+
+
 def test_every_endpoint_is_shown_with_a_line_to_type(api: TestClient) -> None:
     page = api.get("/docs").text
     for path in OURS:
