@@ -4,29 +4,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.engines.database import Database, Row
-from authapi.store.client_keys import key_is_open
 from authapi.store.revocations import ROW_COLUMNS, row
-from tables import client_keys, clients, identity, revoked_jtis
+from authapi.store.sessions import open_logins
+from tables import client_keys, identity, revoked_jtis
 
 MAX_KEYS = 20
 """So many of a client's public keys are tried, the newest first: each costs a verification."""
-_eras = revoked_jtis.alias("eras")
 FIND_PUBLIC_KEYS = (
-    sa.select(
-        clients.c.id,
-        clients.c.scopes,
-        clients.c.disabled_at,
-        client_keys.c.id.label("key_id"),
-        client_keys.c.public_key,
-        client_keys.c.expires_at,
-        sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
-    )
-    .select_from(
-        clients.join(client_keys, client_keys.c.client_id == clients.c.id).outerjoin(
-            _eras, _eras.c.jti == clients.c.id
-        )
-    )
-    .where(clients.c.id == sa.bindparam("sub"), client_keys.c.public_key.is_not(None), key_is_open)
+    open_logins.where(client_keys.c.public_key.is_not(None))
     .order_by(client_keys.c.created_at.desc(), client_keys.c.id)
     .limit(MAX_KEYS)
 )

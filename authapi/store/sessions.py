@@ -50,11 +50,13 @@ async def find_login(database: Database, digest: str) -> Row:
     return cast(Row, row)  # a row without conditions is always there
 
 
-FIND_OWN_LOGIN = (
+open_logins = (
     sa.select(
         clients.c.id,
         clients.c.scopes,
+        clients.c.disabled_at,
         client_keys.c.id.label("key_id"),
+        client_keys.c.public_key,
         client_keys.c.expires_at,
         sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
     )
@@ -63,7 +65,11 @@ FIND_OWN_LOGIN = (
             _eras, _eras.c.jti == clients.c.id
         )
     )
-    .where(clients.c.id == sa.bindparam("sub"), clients.c.disabled_at.is_(None), key_is_open)
+    .where(clients.c.id == sa.bindparam("sub"), key_is_open)
+)
+"""By each open key of a client, what `find_login` finds of a client key."""
+FIND_OWN_LOGIN = (
+    open_logins.where(clients.c.disabled_at.is_(None))
     # By the key that lasts the longest, since sessions end with it.
     .order_by(
         client_keys.c.expires_at.is_not(None), client_keys.c.expires_at.desc(), client_keys.c.id
