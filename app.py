@@ -16,6 +16,7 @@ import page_handlers
 from auth_backend import BearerBackend
 from authapi.clocks import Clock, steady_clock
 from authapi.engines.database import Database
+from authapi.html.pages import Docs
 from authapi.openapi.document import build
 from authapi.server import development
 from authapi.server.main import collect_garbage_less_often, main
@@ -71,6 +72,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
+        document = build(app.routes, VERSION)
         async with service.running():
             yield {
                 "database": service.database,
@@ -81,7 +83,8 @@ def create_app(
                 "refusals": service.refusals,
                 "client_cache": service.client_cache,
                 "failed_logins": service.failed_logins,
-                "document": build(app.routes, VERSION),
+                "document": document,
+                "docs": Docs(document).page,
                 "base_url": public_url(settings.token_issuer),
                 "signing_keys": service.signing_keys,
             }

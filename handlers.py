@@ -1,11 +1,13 @@
 """The endpoints: each reads its request, calls a rule and answers."""
 
 import string
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypedDict
 from urllib.parse import quote
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from auth_backend import authenticated, demand_scopes, extract_bearer
 from authapi.credentials.scopes import read_scopes
@@ -43,6 +45,7 @@ class State(TypedDict):
     failed_logins: FailedLogins
     signing_keys: WatchedKeys | None
     document: dict[str, Any]
+    docs: Callable[[str], Response]
     base_url: str
 
 

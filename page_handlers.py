@@ -27,7 +27,7 @@ async def landing(request: Request[State]) -> Response:
 
 async def docs(request: Request[State]) -> Response:
     """Show what there is, to a person."""
-    return pages.docs(request.state["document"], _base_url(request))
+    return request.state["docs"](_base_url(request))
 
 
 def _base_url(request: Request[State]) -> str:

@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+MAX_ADDRESSES = 8
+"""Of this machine, by which the page is read."""
 _CODE = re.compile("`([^`]+)`")
 
 
@@ -48,16 +51,31 @@ class Page(Response):
 
     media_type = "text/html"
 
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
-        content = _environment.get_template(name).render(values)
+    def __init__(self, content: str) -> None:
         super().__init__(content, headers=HEADERS)
 
 
 def landing(document: dict[str, Any], is_ready: bool, has_metadata: bool) -> Page:
     values = {"info": document["info"], "is_ready": is_ready, "has_metadata": has_metadata}
-    return Page("landing.html", values)
+    return Page(_render("landing.html", values))
 
 
-def docs(document: dict[str, Any], base_url: str) -> Page:
-    values = {"info": document["info"], "tags": read(document, base_url), "base_url": base_url}
-    return Page("docs.html", values)
+class Docs:
+    """The description as a page. It is rendered once for each address at which it is read, since
+    that takes as long as a hundred requests, and anybody may ask for it."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._content = lru_cache(MAX_ADDRESSES)(self._render)
+
+    def page(self, base_url: str) -> Page:
+        return Page(self._content(base_url))
+
+    def _render(self, base_url: str) -> str:
+        document = self._document
+        values = {"info": document["info"], "tags": read(document, base_url), "base_url": base_url}
+        return _render("docs.html", values)
+
+
+def _render(name: str, values: Mapping[str, Any]) -> str:
+    return _environment.get_template(name).render(values)

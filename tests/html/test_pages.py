@@ -15,6 +15,7 @@ from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
 from authapi.extending import Answer, Description, Endpoint, describes
 from authapi.html.operations import read
+from authapi.html.pages import Docs
 from authapi.openapi.document import build
 from authapi.openapi.ours import OURS
 from authapi.telemetry.version import VERSION
@@ -156,3 +157,13 @@ def test_they_know_no_client_and_no_secret(
     text = api.get(path, headers=BROWSER).text
     for secret in (settings.secret_key, registered.key, registered.id, "reporting"):
         assert secret not in text
+
+
+def test_the_docs_are_rendered_once_for_each_address() -> None:
+    document = build(routes, VERSION)
+    docs = Docs(document)
+    here, elsewhere = "https://auth.example", "http://127.0.0.1:8000"
+    before = docs.page(here).body
+    document["info"]["title"] = "Another title"
+    assert docs.page(here).body == before
+    assert b"Another title" in bytes(docs.page(elsewhere).body)

@@ -54,8 +54,8 @@ MAY_IMPORT = {
         "throttling web",
         "oauth_handlers": "credentials errors handlers http_errors web",
         "page_handlers": "addresses errors handlers html http_errors store web",
-        "app": "auth_backend clocks engines handlers oauth_handlers openapi page_handlers server "
-        "service settings telemetry web",
+        "app": "auth_backend clocks engines handlers html oauth_handlers openapi page_handlers "
+        "server service settings telemetry web",
         "subjects": "credentials engines errors rules store telemetry throttling web",
         "extending": "auth_backend commands engines errors http_errors openapi subjects web",
         "testing": "app credentials engines settings store",
