@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import counting
 import honesty
 import report
 import versions
@@ -97,6 +98,7 @@ def main() -> None:
                 say(f"check {server.peer.name}")
                 honesty.check(server)
             found["rounds"] = measure(servers, scenarios, options.rounds, options.seconds)
+        found["counting_us"] = counting.measure(options.rounds)
         found["workers"] = {}
         if is_whole:
             say("1 and 2 workers")

@@ -4,10 +4,14 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import counting
+
 Measurement = dict[str, float]
 Round = dict[str, dict[str, Measurement]]
 """By scenario, then by peer."""
 Ratios = dict[str, dict[str, list[float]]]
+CHECK = "secure-data, one token"
+"""The scenario of a check and of nothing else."""
 
 
 def values(rounds: Iterable[Round], scenario: str, peer: str, what: str) -> list[float]:
@@ -118,6 +122,9 @@ def show(report: dict[str, Any]) -> str:
     ]
     if "ours" in next(iter(rounds[0].values())):
         shown.append(show_cost_of_forged(rounds))
+        if CHECK in rounds[0]:
+            check_us = statistics.median(values(rounds, CHECK, "ours", "cpu_us"))
+            shown.append(counting.show(report["counting_us"], check_us))
     if report["workers"]:
         shown.append(show_workers(report["workers"]))
     shown += [
