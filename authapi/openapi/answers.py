@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, RAISE, Schema, fields, validate
 
-from authapi.credentials.claims import MAX_ACCESS_SECONDS
+from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 
 JWT = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
 A_CLIENT = "13b1fbdf1254c983b3ad"
@@ -40,8 +40,8 @@ def moment(says: str, required: bool = True) -> fields.Integer:
     return fields.Integer(required=required, metadata=metadata, validate=validate.Range(0, 2**53))
 
 
-def seconds(says: str, most: int) -> fields.Integer:
-    metadata = {"description": f"{says} In seconds from now.", "examples": [900]}
+def seconds(says: str, most: int, example: int) -> fields.Integer:
+    metadata = {"description": f"{says} In seconds from now.", "examples": [example]}
     return fields.Integer(required=True, metadata=metadata, validate=validate.Range(1, most))
 
 
@@ -54,7 +54,7 @@ class TokenAnswer(AnswerSchema):
 
     access_token = text("Opens the protected routes.", AN_ACCESS_TOKEN, pattern=JWT)
     token_type = always("Bearer")
-    expires_in = seconds("When the access token ends.", MAX_ACCESS_SECONDS)
+    expires_in = seconds("When the access token ends.", MAX_ACCESS_SECONDS, 900)
     scope = scope("What the access token may do. Left out where that is nothing.")
     key_expires_at = moment("When the client key ends, if it does.", required=False)
 
@@ -63,7 +63,7 @@ class PairAnswer(TokenAnswer):
     """With what makes a session go on."""
 
     refresh_token = text("Exchange it for the next pair, once.", A_REFRESH_TOKEN, pattern=JWT)
-    refresh_expires_in = seconds("When the session ends.", 31_536_000)
+    refresh_expires_in = seconds("When the session ends.", MAX_SESSION_SECONDS, 604_800)
 
 
 class LoginAnswer(PairAnswer):
@@ -76,7 +76,7 @@ class GrantAnswer(TokenAnswer):
     """The refresh token is there if one was shown."""
 
     refresh_token = text("The next one.", A_REFRESH_TOKEN, required=False, pattern=JWT)
-    refresh_expires_in = fields.Integer(validate=validate.Range(1, 31_536_000))
+    refresh_expires_in = fields.Integer(validate=validate.Range(1, MAX_SESSION_SECONDS))
 
 
 class SecureDataAnswer(AnswerSchema):

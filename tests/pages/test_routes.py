@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -84,11 +85,13 @@ def test_a_route_of_ones_own_begins_a_session(clone: Path) -> None:
     with serve(clone, code=clone, ROUTES="doors:routes") as served:
         run(clone, ".venv/bin/python manage.py set-scopes demo doors:add")
         adder = log_in(served, served.demo_key)["access_token"]
-        made = post(served, "/doors", adder, door="north").json()
+        (typed,) = blocks("Begin sessions of your own", "sh")
+        add, enter = typed.replace("http://127.0.0.1:8000", served.url).splitlines()
+        made = json.loads(run(clone, add, ACCESS=adder))
         assert post(served, "/doors", adder, door="north").json() == {"user_id": None}
         refused = call(served, "/doors/open", door="north", code="a-guess")
         assert (refused.status_code, refused.json()["error"]) == (401, "invalid_login")
-        opened = call(served, "/doors/open", door="north", code="a-code-that-is-long-enough").json()
+        opened = json.loads(run(clone, enter))
         assert (opened["user_id"], opened["scope"]) == (made["user_id"], "doors:open")
         assert call(served, "/me", opened["access_token"]).json()["name"] == "door:north"
         assert call(served, "/logout", opened["access_token"]).status_code == 200
