@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from coverage import Coverage
@@ -23,7 +25,7 @@ from authapi.store import clients as registry
 from authapi.store import database_identity
 from settings import Settings, load_settings
 from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
-from tests.serving import ROOT
+from tests.serving import ROOT, stop_watching
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
@@ -73,6 +75,7 @@ def unwatched() -> Iterator[None]:
     yield
     if coverage is not None:
         coverage.start()
+        stop_watching()  # which it has begun again
 
 
 @pytest.fixture
@@ -254,10 +257,18 @@ LONGEST = (
 """Begun first, or else one of them is left over at the end, and all but one process are idle."""
 
 
-def pytest_configure() -> None:
-    """Where the folders of the tests are, unless whoever runs them says so."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the folders of the tests are, unless whoever runs them says so; and that compiled code
+    is kept, outside of the folders of the code: a process takes a third less to start."""
     if folder := memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if hasattr(config, "workerinput"):
+        stop_watching()
+    else:
+        compiled = mkdtemp(prefix="compiled-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+        config.add_cleanup(partial(shutil.rmtree, compiled, ignore_errors=True))
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

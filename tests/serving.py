@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from importlib.util import cache_from_source
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -24,14 +26,30 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
+from tests.forking import Forked
+from tests.ordinary import GIVE_UP
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
 ANSWERED_SECONDS = 20
+RUN_SECONDS = 60
 WATCHED = "COVERAGE_PROCESS_CONFIG"
 """By this, a process is told to note which lines it runs."""
-UNWATCHED = {WATCHED: ""}
-"""For a server whose lines other tests reach, and which has much to do."""
+_how_to_watch: dict[str, str] = {}
+EARLY = ("LD_", "PYTHON", WATCHED)
+"""With these begin the variables that the loader, Python and coverage read as they start."""
+
+
+def stop_watching() -> None:
+    """From now on the processes that are started note nothing, unless they are `watched`: that
+    takes them half as long again, and other tests reach nearly all of their lines."""
+    if how := os.environ.pop(WATCHED, ""):
+        _how_to_watch[WATCHED] = how
+
+
+def watched() -> dict[str, str]:
+    """For the environment of a process whose lines no other test reaches."""
+    return _how_to_watch
 
 
 def free_port() -> int:
@@ -41,11 +59,14 @@ def free_port() -> int:
         return port
 
 
+Process = subprocess.Popen[bytes] | Forked
+
+
 @dataclass
 class Served:
     """A running service. `console` is what it has printed so far."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     url: str
     console_file: Path
     unix_socket: str | None = None
@@ -116,30 +137,52 @@ def serve(
     know the port before says which. `launcher` is what starts it, if anything is between."""
     port = int(environ.get("PORT") or free_port())
     console_file = folder / f"console-{port}.txt"
-    with console_file.open("wb") as console:
-        process = subprocess.Popen(
-            [*launcher, sys.executable, str(Path(code) / "app.py")],
+    console_file.write_bytes(b"")
+    script, all_settings = Path(code) / "app.py", {"PORT": str(port)} | environ
+    process = start(script, (), folder, all_settings, console_file, console_file, launcher)
+    try:
+        host = environ.get("HOST", "")
+        unix_socket = host.removeprefix("unix:") if host.startswith("unix:") else None
+        served = Served(process, f"http://127.0.0.1:{port}", console_file, unix_socket)
+        served.wait_until_ready()
+        # The first worker may be ready long before the last; and uvicorn takes 5 seconds to
+        # notice the end of one that was still starting.
+        served.wait_for_starts(int(environ.get("WORKERS", "1")))
+        yield served
+    finally:
+        end(process, seconds=20)
+
+
+def start(
+    script: Path,
+    arguments: tuple[str, ...],
+    folder: Path,
+    environ: dict[str, str],
+    out: Path,
+    err: Path,
+    launcher: Sequence[str] = (),
+) -> Process:
+    """Run the script in `folder`, with these settings alone. Forked where that is the same: of our
+    own code, with nothing between, and with no variable that counts before its first line."""
+    everything = clean_environ() | environ
+    is_ordinary = tuple(launcher) == GIVE_UP
+    is_ours = script.parent == ROOT and (is_ordinary or not launcher)
+    if is_ours and not any(name.startswith(EARLY) for name in environ):
+        return Forked(script, arguments, folder, everything, out, err, is_ordinary)
+    with out.open("ab") as to_out, err.open("ab") as to_err:
+        return subprocess.Popen(
+            [*launcher, sys.executable, str(script), *arguments],
             cwd=folder,
-            env=clean_environ() | unwatched(code) | {"PORT": str(port)} | environ,
-            stdout=console,
-            stderr=subprocess.STDOUT,
+            env=everything,
+            stdin=subprocess.DEVNULL,
+            stdout=to_out,
+            stderr=to_err,
             # Who ran the tests may ignore Ctrl-C, as `nohup` does, and a child would, too.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        try:
-            host = environ.get("HOST", "")
-            unix_socket = host.removeprefix("unix:") if host.startswith("unix:") else None
-            served = Served(process, f"http://127.0.0.1:{port}", console_file, unix_socket)
-            served.wait_until_ready()
-            # The first worker may be ready long before the last; and uvicorn takes 5 seconds to
-            # notice the end of one that was still starting.
-            served.wait_for_starts(int(environ.get("WORKERS", "1")))
-            yield served
-        finally:
-            end(process, seconds=20)
 
 
-def end(process: subprocess.Popen[bytes], seconds: float) -> None:
+def end(process: Process, seconds: float) -> None:
     """Ask it to stop, and end it if it does not within so many seconds."""
     process.send_signal(signal.SIGTERM)
     try:
@@ -157,16 +200,6 @@ def clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
-def watched() -> dict[str, str]:
-    """For the environment of a process whose coverage counts although its neighbours' does not."""
-    return {WATCHED: os.environ.get(WATCHED, "")}
-
-
-def unwatched(code: Path | str) -> dict[str, str]:
-    """For the environment of a process whose coverage cannot count: that of a copy of the code."""
-    return {} if Path(code) == ROOT else UNWATCHED
-
-
 def code_files() -> list[Path]:
     """What the service is made of, migrations included."""
     return sorted([*ROOT.glob("*.py"), *(ROOT / "authapi").rglob("*.py")])
@@ -177,21 +210,27 @@ def copy_code(folder: Path) -> None:
     for path in [*code_files(), *(ROOT / "authapi" / "html" / "templates").iterdir()]:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
+        shutil.copy2(path, copy)  # compiled code belongs to a file of this time
+        compiled = Path(cache_from_source(str(path)))
+        if compiled.exists():
+            beside = Path(cache_from_source(str(copy)))
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(compiled, beside)
 
 
 def run(
     folder: Path, *command: str, launcher: Sequence[str] = (), **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*launcher, sys.executable, str(ROOT / command[0]), *command[1:]],
-        cwd=folder,
-        env=clean_environ() | environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """What it has printed, and its exit code."""
+    script, arguments = ROOT / command[0], command[1:]
+    with TemporaryDirectory(prefix="console-") as consoles:
+        out, err = Path(consoles, "out"), Path(consoles, "err")
+        process = start(script, arguments, folder, environ, out, err, launcher)
+        try:
+            code = process.wait(RUN_SECONDS)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
 
 
 def children(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 
 from authapi.rights import find_obstacle, name_of
 from tests.ordinary import OTHER, launcher
-from tests.serving import ROOT
+from tests.serving import ROOT, watched
 
 US = name_of(os.geteuid())
 ASK = "print(find_obstacle(sys.argv[1]))"
@@ -27,6 +27,7 @@ def asked_of(path: str | Path, *started_by: str, code: str = ASK) -> str:
     ended = subprocess.run(
         [*started_by, sys.executable, "-c", code, str(path)],
         cwd=ROOT,
+        env=os.environ | watched(),
         capture_output=True,
         text=True,
         timeout=60,

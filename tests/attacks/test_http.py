@@ -12,7 +12,7 @@ import pytest
 
 from tests.attacks.recipes import Json, load, parameters, text
 from tests.checks import assert_refused
-from tests.serving import Served, request, serve
+from tests.serving import Served, request, serve, watched
 
 CASES = load("http.json")
 GIVE_UP_SECONDS = 3
@@ -125,7 +125,7 @@ class Attacked:
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
-    with serve(tmp_path_factory.mktemp("attacked"), LOG_LEVEL="info") as served:
+    with serve(tmp_path_factory.mktemp("attacked"), LOG_LEVEL="info", **watched()) as served:
         login = request("POST", f"{served.url}/login", json={"client_key": served.demo_key})
         names = {"token": login.json()["access_token"]}
         yield Attacked(served, Wire(("127.0.0.1", int(served.url.rpartition(":")[2]))), names)

@@ -26,7 +26,7 @@ from authapi.engines.database import Database
 from authapi.store import client_keys, clients
 from tests import signing
 from tests.clients.script import SCOPE
-from tests.serving import ROOT, UNWATCHED, free_port, migrate, request, serve
+from tests.serving import ROOT, free_port, migrate, request, serve
 
 HERE = Path(__file__).parent
 RUN_SECONDS = 120
@@ -98,7 +98,7 @@ def serve_issuer(folder: Path) -> Iterator[Issuer]:
     url = f"http://127.0.0.1:{port}"
     environ = {"PORT": port, "TOKEN_ISSUER": url, "SIGNING_KEYS_FILE": "signing.json"}
     issuer = _register(folder, url)
-    with serve(folder, **environ, **UNWATCHED):
+    with serve(folder, **environ):
         yield issuer
 
 
@@ -142,7 +142,7 @@ class Run:
         self._process = subprocess.Popen(
             [*start, *issuer.arguments(credential, self.given)],
             cwd=ROOT,
-            env=os.environ | UNWATCHED | GO,
+            env=os.environ | GO,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

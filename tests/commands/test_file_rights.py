@@ -19,7 +19,7 @@ from tests.checks import bearer
 from tests.conftest import SECRET
 from tests.ordinary import OTHER, give_away, launcher
 from tests.revisions import UNDO
-from tests.serving import children, create_client, run, serve
+from tests.serving import children, create_client, run, serve, watched
 
 ENVIRON = {"SECRET_KEY": SECRET}
 US = pwd.getpwuid(os.geteuid()).pw_name
@@ -148,7 +148,7 @@ def test_the_doctor_names_the_right_that_is_missing_and_advises_no_restore(
     tmp_path: Path, prepare: Prepare
 ) -> None:
     launcher()
-    found = faults(tmp_path, prepare(tmp_path))
+    found = faults(tmp_path, prepare(tmp_path) | watched())
     assert re.match(rf"user {US} may not (read|write|enter) {tmp_path}", found["rights"])
     assert found["rights"].split(" → ")[1].startswith(("Do this: run this as", "Do this: `chmod "))
     assert "database" in found
@@ -167,7 +167,7 @@ def test_a_file_that_may_only_be_read_is_named_by_what_has_to_write(
     assert refused(tmp_path, command, ENVIRON) == f"The database cannot be asked: {said}"
     listed = run(tmp_path, *LIST, launcher=launcher(), **ENVIRON)
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert faults(tmp_path, ENVIRON).keys() == {"rights", "writing"}
+    assert faults(tmp_path, ENVIRON | watched()).keys() == {"rights", "writing"}
 
 
 @pytest.mark.parametrize("command", ALL, ids=lambda command: str(command[-1]))
@@ -189,7 +189,7 @@ def test_a_first_start_in_a_folder_that_may_only_be_read_is_a_line(
 ) -> None:
     tmp_path.chmod(0o555)
     said = f"user {US} may not write {tmp_path}: `chmod u+rwx {tmp_path}`.\n"
-    assert refused(tmp_path, APP, environ).endswith(f": {said}")
+    assert refused(tmp_path, APP, environ | watched()).endswith(f": {said}")
     assert refused(tmp_path, MIGRATE, environ) == f"The database cannot be asked: {said}"
     assert "`chmod u+rwx" in faults(tmp_path, environ)["rights"]
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +202,7 @@ def test_the_lock_of_another_user_is_named(tmp_path: Path) -> None:
     lock.touch(0o600)
     give_away(lock)
     said = f"user {US} may not read {lock}, which belongs to {THEM}"
-    assert said in refused(tmp_path, APP, ENVIRON)
+    assert said in refused(tmp_path, APP, ENVIRON | watched())
     assert said in faults(tmp_path, ENVIRON)["rights"]
 
 
@@ -254,14 +254,14 @@ def test_signing_keys_of_another_user_are_named(
     line = refused(tmp_path, command, environ)
     assert said in line
     assert "new-signing-key" not in line
-    assert said in faults(tmp_path, environ)["signing_keys"]
+    assert said in faults(tmp_path, environ | watched())["signing_keys"]
 
 
 def test_signing_keys_that_others_may_read_are_found_by_the_doctor_too(tmp_path: Path) -> None:
     file, environ = signing_keys(tmp_path)
     assert "signing_keys" not in faults(tmp_path, environ)
     file.chmod(0o646)
-    assert f"chmod 600 {file}" in refused(tmp_path, APP, environ)
+    assert f"chmod 600 {file}" in refused(tmp_path, APP, environ | watched())
     assert f"chmod 600 {file}" in faults(tmp_path, environ)["signing_keys"]
 
 
@@ -279,7 +279,7 @@ def test_a_back_up_names_the_folder_that_cannot_be_written(tmp_path: Path) -> No
     create_client(tmp_path, **ENVIRON)
     folder = tmp_path / "copies"
     folder.mkdir(0o555)
-    line = refused(tmp_path, ("manage.py", "back-up", "copies/a.db"), ENVIRON)
+    line = refused(tmp_path, ("manage.py", "back-up", "copies/a.db"), ENVIRON | watched())
     assert line == (
         f"copies/a.db cannot be written: user {US} may not write {folder}: "
         f"`chmod u+rwx {folder}`.\n"
@@ -313,7 +313,7 @@ def test_workers_whose_file_may_only_be_read_refuse_what_must_write_until_it_may
     key = create_client(tmp_path, **ENVIRON)
     file = tmp_path / "auth.db"
     environ = ENVIRON | {"WORKERS": "2"}
-    with serve(tmp_path, launcher=launcher(), **environ) as served:
+    with serve(tmp_path, launcher=launcher(), **environ, **watched()) as served:
         with served.client() as api:
             pair = api.post("/login", json={"client_key": key}).json()
         file.chmod(0o444)

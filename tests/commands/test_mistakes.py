@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import SECRET
 from tests.disks import fill
 from tests.postgres import Postgres, database_of
-from tests.serving import create_client, run
+from tests.serving import create_client, run, watched
 
 ENVIRON = {"SECRET_KEY": SECRET}
 
@@ -40,7 +40,7 @@ def test_in_the_wrong_folder_no_command_makes_a_database(
 
 def test_in_development_each_command_says_which_file_it_works_on(tmp_path: Path) -> None:
     run(tmp_path, "manage.py", "migrate")
-    ended = run(tmp_path, "manage.py", "list-clients", "--json")
+    ended = run(tmp_path, "manage.py", "list-clients", "--json", **watched())
     assert ended.stderr == f"Development mode, with {tmp_path / 'auth.db'}.\n"
     assert ended.stdout == "[]\n"
 
@@ -71,7 +71,7 @@ def test_a_sqlite_file_that_is_not_ours_is_a_line(
     source.mkdir()
     create_client(source, **ENVIRON)
     target = f"sqlite:///{tmp_path / 'auth.db'}"
-    assert said in line(source, "manage.py", "copy-database", target, **ENVIRON)
+    assert said in line(source, "manage.py", "copy-database", target, **ENVIRON, **watched())
 
 
 def test_a_sqlite_file_that_somebody_has_locked_is_a_line(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_postgresql_that_is_not_there_is_a_line(
         assert says in line(tmp_path, "manage.py", "migrate", DATABASE_URL=url, **ENVIRON)
         return
     create_client(tmp_path, **ENVIRON)
-    assert says in line(tmp_path, "manage.py", "copy-database", url, **ENVIRON)
+    assert says in line(tmp_path, "manage.py", "copy-database", url, **ENVIRON, **watched())
 
 
 def test_a_role_without_rights_and_a_foreign_table_are_a_line(
@@ -184,7 +184,7 @@ def test_the_doctor_on_a_full_disk_says_so_and_advises_no_restore(
 
 def test_the_doctor_advises_a_restore_where_the_content_is_damaged_alone(tmp_path: Path) -> None:
     (tmp_path / "auth.db").write_bytes(b"no database" * 1000)
-    damaged = run(tmp_path, "manage.py", "doctor", **ENVIRON)
+    damaged = run(tmp_path, "manage.py", "doctor", **ENVIRON, **watched())
     assert damaged.returncode == 1
     assert "restore a back-up" in damaged.stdout
     (tmp_path / "auth.db").unlink()

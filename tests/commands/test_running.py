@@ -29,7 +29,7 @@ from manage import cli
 from settings import Settings
 from tables import SCHEMA_REVISION
 from tests.conftest import ENGINES, SECRET, Registered, url_for_settings
-from tests.serving import ROOT, clean_environ
+from tests.serving import ROOT, clean_environ, watched
 from tests.signing import ES256
 
 WORKS = {
@@ -228,7 +228,7 @@ def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[..., Answered
         process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", *options, "disable-client", "reporting", "--json"],
             cwd=tmp_path,
-            env=clean_environ() | environ,
+            env=clean_environ() | environ | watched(),
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,

@@ -105,6 +105,14 @@ def test_a_claim_that_we_do_not_issue_is_refused(tokens: Tokens, claim: str) -> 
 PAYLOADS = [b"", b"{}", b"[]", b"null", b"1", b'"x"', b"{", b"\xff", b"NaN", b"[" * 100_000]
 
 
+def test_a_signed_payload_with_a_space_more_is_refused(tokens: Tokens) -> None:
+    """Which says the same, but is no text of ours."""
+    payload = json.dumps(forge.ACCESS_CLAIMS).encode()
+    signing_input = f"{forge.segment(forge.header())}.{forge.encode(payload)}"
+    with pytest.raises(InvalidToken, match="not as we write it"):
+        tokens.verify(ACCESS, forge.sign(signing_input))
+
+
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: repr(payload[:9]))
 def test_a_signed_payload_that_is_no_claims_is_refused(tokens: Tokens, payload: bytes) -> None:
     signing_input = f"{forge.segment(forge.header())}.{forge.encode(payload)}"

@@ -15,7 +15,7 @@ from authapi.errors import TemporarilyUnavailable
 from authapi.store import survey
 from tests.conftest import SECRET, make_database
 from tests.postgres import Postgres, database_of
-from tests.serving import end, free_port, run
+from tests.serving import end, free_port, run, watched
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 START_SECONDS = 20
@@ -60,7 +60,7 @@ def test_a_pooler_that_drops_what_we_ask_for_is_named_at_the_start(
     pooled: str, tmp_path: Path
 ) -> None:
     """With it `synchronous_commit` may be off, and each question may meet another connection."""
-    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": pooled, "PORT": str(free_port())}
+    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": pooled, "PORT": str(free_port())} | watched()
     give_up = time.monotonic() + START_SECONDS
     for command in (["app.py"], ["manage.py", "list-clients"]):
         while "refused" in (ended := run(tmp_path, *command, **environ)).stderr:

@@ -30,7 +30,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, new_url, url_for_settings
 from tests.copies import end
 from tests.postgres import MIGRATED, Postgres
-from tests.serving import ROOT, clean_environ, request, serve
+from tests.serving import ROOT, clean_environ, request, serve, watched
 from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,7 +60,7 @@ def manage(settings: Settings, tmp_path: Path) -> Manage:
         result = subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             cwd=tmp_path,
-            env=clean_environ() | environ,
+            env=clean_environ() | environ | watched(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -393,7 +393,7 @@ def test_a_postgresql_is_asked_about_since_its_servers_are_not_known(
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*command, *arguments],
-            env=clean_environ() | environ,
+            env=clean_environ() | environ | watched(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

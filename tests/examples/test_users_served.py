@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ENGINES, new_url
 from tests.pages.answers import assert_as_shown
 from tests.pages.running import SECRET, call, key_in, run, until_it_serves
-from tests.serving import ROOT, Served, copy_code, serve
+from tests.serving import ROOT, Served, copy_code, serve, watched
 
 EXAMPLE = Path("docs/examples/users")
 PAGE = (ROOT / EXAMPLE / "README.md").read_text()
@@ -62,7 +62,7 @@ def test_people_live_as_machines_do(
     manage = f"{PYTHON} {ROOT}/manage.py"
     run(tmp_path, f"{manage} migrate", **environ)
     for _ in range(2):
-        run(tmp_path, f"cd {ROOT} && {PYTHON} -m users migrate", **environ)
+        run(tmp_path, f"cd {ROOT} && {PYTHON} -m users migrate", **environ, **watched())
     made = run(tmp_path, f"{manage} create-client sign-up --scope users:register --json", **environ)
     key = json.loads(made)["client_key"]
 
@@ -105,7 +105,7 @@ def test_without_its_package_the_start_says_what_to_install(tmp_path: Path) -> N
     # As if it were not there, which it is where the tests run.
     (tmp_path / "argon2.py").write_text("raise ModuleNotFoundError('none', name='argon2')\n")
     environ = WITH_ROUTES | {"PYTHONPATH": f"{tmp_path}:{ROOT / EXAMPLE}", "PORT": "0"}
-    said = run(tmp_path, f"{PYTHON} {ROOT}/app.py 2>&1 || echo $?", **environ)
+    said = run(tmp_path, f"{PYTHON} {ROOT}/app.py 2>&1 || echo $?", **environ, **watched())
     line, exit_code = said.splitlines()
     assert exit_code == "2"
     requirements = ROOT / EXAMPLE / "requirements.txt"
@@ -120,7 +120,8 @@ def test_without_its_package_the_start_says_what_to_install(tmp_path: Path) -> N
 def test_a_migration_that_cannot_be_is_one_line(tmp_path: Path, arguments: str, said: str) -> None:
     path = f"{ROOT}:{ROOT / EXAMPLE}"
     command = f"{PYTHON} -m users {arguments} 2>&1 || echo $?"
-    line, exit_code = run(tmp_path, command, **WITH_ROUTES | {"PYTHONPATH": path}).splitlines()
+    environ = WITH_ROUTES | {"PYTHONPATH": path} | watched()
+    line, exit_code = run(tmp_path, command, **environ).splitlines()
     assert said in line
     assert exit_code in "12"
     assert not list(tmp_path.glob("auth.db*"))

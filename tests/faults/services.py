@@ -18,7 +18,7 @@ from tests import serving
 from tests.faults.client import Client, Node, Recorder, SharedPort
 from tests.faults.proxy import Proxy, proxied
 from tests.postgres import Postgres, run_postgres
-from tests.serving import UNWATCHED, Served, children, run, serve, watched
+from tests.serving import Served, children, run, serve, watched
 
 SOAK = bool(os.environ.get("SOAK"))
 """The long versions: `make soak`."""
@@ -27,7 +27,6 @@ SECRET = {
     # All callers come from one address, and a few clients begin all of the sessions.
     "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
     "LOGINS_BY_CLIENT": "1000000/second",
-    **UNWATCHED,
 }
 
 

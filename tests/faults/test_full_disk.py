@@ -9,7 +9,7 @@ import httpx
 from tests.checks import bearer
 from tests.conftest import SECRET
 from tests.disks import fill
-from tests.serving import create_client, serve
+from tests.serving import create_client, serve, watched
 
 WAIT_SECONDS = 20
 
@@ -17,7 +17,7 @@ WAIT_SECONDS = 20
 def test_log_outs_that_cannot_be_written_are_told_once_and_so_is_their_end(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{small_disk}/auth.db"}
+    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{small_disk}/auth.db"} | watched()
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served, httpx.Client(base_url=served.url) as api:
         pair = api.post("/login", json={"client_key": key}).json()

@@ -29,7 +29,7 @@ from tests.checks import assert_answer, bearer
 from tests.conftest import DATABASE_ID, make_database
 from tests.fuzz.budget import budget
 from tests.fuzz.narrowing import narrowed
-from tests.serving import UNWATCHED, Served, serve
+from tests.serving import Served, serve
 
 DESCRIPTION = narrowed(build(routes, VERSION))
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
@@ -127,7 +127,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
         "LOGIN_FAILURES_TOGETHER": "1000000/second",
         "LOG_LEVEL": "debug",
-        **UNWATCHED,
     }
     with serve(folder, **environ) as served:
         yield served

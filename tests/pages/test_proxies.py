@@ -17,7 +17,7 @@ from tests.checks import bearer
 from tests.pages.reading import blocks, section, tables
 from tests.pages.running import SECRET
 from tests.proxies import CADDY, NGINX, caddy, echoing, nginx
-from tests.serving import UNWATCHED, Served, migrate, run, serve
+from tests.serving import Served, migrate, run, serve
 
 HEADERS = ("x-client-id", "x-client-name", "x-scope")
 NAME = "Lager Süd 100%"
@@ -94,7 +94,7 @@ def front(
     reader = create(folder, NAME, "--scope", "reports:read other")
     stranger = create(folder, "stranger")
     with (
-        serve(folder, **SECRET, **UNWATCHED) as served,
+        serve(folder, **SECRET) as served,
         echoing() as api,
         start(folder, served, api) as url,
     ):
@@ -177,7 +177,7 @@ def asking(start: Any, folder: Path, asked: str) -> Iterator[Asking]:
     migrate(folder, **SECRET)
     client = create(folder, "stranger")
     with (
-        serve(folder, **SECRET, **UNWATCHED) as served,
+        serve(folder, **SECRET) as served,
         echoing() as api,
         start(folder, served, api, asked) as url,
     ):

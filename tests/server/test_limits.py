@@ -1,12 +1,13 @@
 """A worker opens no more connections than the system lets it, and says where that is too few."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.serving import ROOT
+from tests.serving import ROOT, watched
 
 CODE = """
 import json, resource, sys
@@ -34,7 +35,12 @@ def test_connections_fit_into_what_may_be_opened(
 ) -> None:
     code = CODE.format(root=str(ROOT), limits=limits)
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | watched(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert json.loads(ended.stdout) == found
     assert ("few_file_descriptors" in ended.stderr) == is_told

@@ -11,7 +11,7 @@ import pytest
 
 from authapi.server.listening import CannotListen, explain_fault, listen
 from tests.conftest import SECRET
-from tests.serving import Served, create_client, run, serve
+from tests.serving import Served, create_client, run, serve, watched
 
 KEY = "ck_0123456789abcdef_" + 43 * "0" + "00000000"
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_on_a_socket_for_both_kinds_each_address_has_its_own_limit(folder: Path) -> None:
-    with serve(folder, HOST="::", TRUSTED_PROXIES="127.0.0.1", **LIMIT) as served:
+    with serve(folder, HOST="::", TRUSTED_PROXIES="127.0.0.1", **LIMIT, **watched()) as served:
         url = on_port(served, "127.0.0.1")
         assert [refuse(url) for _ in range(4)] == [401, 401, 401, 429]
         assert refuse(on_port(served, "[::1]")) == 401
@@ -53,7 +53,9 @@ def test_it_serves_on_a_unix_socket_whose_callers_may_be_trusted(folder: Path) -
         path = Path(short) / "api.sock"
         for _ in range(2):  # a socket that is left over is taken away
             with (
-                serve(folder, HOST=f"unix:{path}", TRUSTED_PROXIES="unix", **LIMIT) as served,
+                serve(
+                    folder, HOST=f"unix:{path}", TRUSTED_PROXIES="unix", **LIMIT, **watched()
+                ) as served,
                 served.client() as api,
             ):
                 assert stat.S_IMODE(path.stat().st_mode) == 0o660
@@ -66,7 +68,7 @@ def test_it_serves_on_a_unix_socket_whose_callers_may_be_trusted(folder: Path) -
 
 def started(folder: Path, **environ: str) -> str:
     """The line with which a start ends that cannot listen."""
-    ended = run(folder, "app.py", SECRET_KEY=SECRET, **environ)
+    ended = run(folder, "app.py", SECRET_KEY=SECRET, **environ, **watched())
     assert ended.returncode == 2, ended
     assert ended.stderr.count("\n") == 1, ended.stderr
     return ended.stderr
@@ -110,6 +112,6 @@ def test_a_port_for_root_alone_and_whatever_else_is_amiss_are_said() -> None:
 
 def test_a_name_that_is_nearly_a_settings_is_told_at_the_start(folder: Path) -> None:
     (folder / ".env").write_text("WORKRES=4\nEDITOR=vi\n")
-    with serve(folder, SECRET_KEY=SECRET) as served:
+    with serve(folder, SECRET_KEY=SECRET, **watched()) as served:
         assert '"event":"setting_unknown","name":"WORKRES","nearest":"WORKERS"' in served.console
         assert served.console.count("setting_unknown") == 1

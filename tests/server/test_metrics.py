@@ -18,7 +18,7 @@ from authapi.server.metrics import FOLDER, Reporter, Workers
 from authapi.telemetry.counting import MAX_REASONS, SECONDS, Counts, Distribution
 from authapi.telemetry.version import VERSION
 from tests.conftest import SECRET, Registered
-from tests.serving import create_client, free_port, request, run, serve
+from tests.serving import create_client, free_port, request, run, serve, watched
 
 GAUGES = {"age": 0.25, "entries": 3.0}
 
@@ -207,7 +207,7 @@ def test_requests_are_counted_by_route_and_not_by_path(
 
 def test_two_workers_are_told_of_on_a_port_of_its_own(tmp_path: Path) -> None:
     port = free_port()
-    environ = {"SECRET_KEY": SECRET, "WORKERS": "2"}
+    environ = {"SECRET_KEY": SECRET, "WORKERS": "2"} | watched()
     environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/auth.db"}
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ, METRICS_PORT=str(port)) as served:

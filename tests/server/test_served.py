@@ -27,6 +27,7 @@ from tests.serving import (
     request,
     run,
     serve,
+    watched,
 )
 
 
@@ -50,7 +51,7 @@ def shell(command: str) -> str:
 def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
     tmp_path: Path,
 ) -> None:
-    with serve(tmp_path) as served:
+    with serve(tmp_path, **watched()) as served:
         assert f"Uvicorn running on {served.url}" in served.console
         curl = re.search(r"^ +(curl .*)$", served.console, re.MULTILINE)
         assert curl is not None
@@ -61,7 +62,7 @@ def test_a_first_start_shows_a_curl_line_that_logs_in_and_a_second_does_not(
         assert "Application startup complete." in log
         assert f"{served.url}. Press Ctrl-C to stop.\n" in welcome
     secret = (tmp_path / ".secret_key").read_text()
-    with serve(tmp_path) as served:
+    with serve(tmp_path, **watched()) as served:
         assert "ck_" not in served.console
         assert f"Development mode, with {tmp_path / 'auth.db'}: 1 client.\n" in served.console
         assert "manage.py add-key demo" in served.console
@@ -173,7 +174,7 @@ def test_a_database_out_of_reach_is_told_in_a_line(tmp_path: Path, postgres: Pos
 
 def test_a_start_that_fails_in_a_worker_is_an_exit_code(tmp_path: Path) -> None:
     """The lock is free when the start looks, and taken when the workers do."""
-    environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"} | watched()
     migrate(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         os.rename(tmp_path / "auth.db", tmp_path / "aside.db")
@@ -214,7 +215,7 @@ def test_a_stop_finishes_what_is_under_way_and_closes_the_database(
 
 @pytest.mark.parametrize(("workers", "status"), [("1", 130), ("2", 0)])
 def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, workers: str, status: int) -> None:
-    environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers}
+    environ = {"SECRET_KEY": "s" * 32, "WORKERS": workers} | watched()
     migrate(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         served.process.send_signal(signal.SIGINT)
@@ -245,7 +246,7 @@ def test_two_workers_answer_as_one(tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_listed_at_once_and_nothing_is_made(tmp_path: Path) -> None:
-    result = run(tmp_path, "app.py", SECRET_KEY="short", PORT="eighty")
+    result = run(tmp_path, "app.py", SECRET_KEY="short", PORT="eighty", **watched())
     assert result.returncode == 2
     assert result.stdout == ""
     assert "PORT" in result.stderr
@@ -282,7 +283,7 @@ def test_no_secret_key_or_token_is_logged(tmp_path: Path, level: str) -> None:
 
 
 def test_a_second_ctrl_c_is_as_quiet_as_the_first(tmp_path: Path) -> None:
-    with serve(tmp_path) as served:
+    with serve(tmp_path, **watched()) as served:
         host, _, port = served.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")

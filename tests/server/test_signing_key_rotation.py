@@ -14,7 +14,7 @@ import pytest
 
 from tests.checks import bearer
 from tests.forge import claims_of, header_of
-from tests.serving import UNWATCHED, Served, create_client, migrate, run, serve
+from tests.serving import Served, create_client, migrate, run, serve
 
 MAX_AGE, SESSION_SECONDS = 3, 4
 CALLERS = 4
@@ -27,7 +27,6 @@ ENVIRON = {
     "ACCESS_TOKEN_SECONDS": str(SESSION_SECONDS),
     "REFRESH_TOKEN_SECONDS": str(SESSION_SECONDS),
     "LEEWAY_SECONDS": "0",
-    **UNWATCHED,
 }
 
 

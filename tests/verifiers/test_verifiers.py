@@ -17,7 +17,7 @@ from authapi.credentials.signing_keys import ALGORITHMS
 from tests.forge import claims_of, header_of
 from tests.npm import install
 from tests.pages.reading import blocks
-from tests.serving import ROOT, UNWATCHED, Served, create_client, request, run, serve
+from tests.serving import ROOT, Served, create_client, request, run, serve
 
 VERIFIERS = ROOT / "tests" / "verifiers"
 LOCK = VERIFIERS / "package-lock.json"
@@ -56,7 +56,7 @@ def alg(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def issuer(alg: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
     folder = tmp_path_factory.mktemp(alg)
-    environ = {"SIGNING_KEYS_FILE": "keys.json"} | UNWATCHED
+    environ = {"SIGNING_KEYS_FILE": "keys.json"}
     assert run(folder, "manage.py", "new-signing-key", "--alg", alg, **environ).returncode == 0
     key = create_client(folder, **environ)
     with serve(folder, **environ) as served:

@@ -1,13 +1,18 @@
 """Whatever body a stranger sends, the answer is one clear refusal that repeats nothing of it."""
 
+import asyncio
 import gzip
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError, fields, validates_schema
+from starlette.requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 
-from authapi.web.schemas import Payload
+from authapi.errors import InvalidRequest
+from authapi.web.bodies import read_payload
+from authapi.web.schemas import LOGIN, Payload
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Registered
 
@@ -33,6 +38,7 @@ UNREADABLE = {
     "UTF-16": (JSON, '{"client_key": "echo"}'.encode("utf-16")),
     "UTF-32": (JSON, '{"client_key": "echo"}'.encode("utf-32")),
     "a byte order mark": (JSON, b'\xef\xbb\xbf{"client_key": "echo"}'),
+    "a repeated name": (JSON, b'{"client_key": "echo", "client_key": "echo"}'),
     "NaN": (JSON, b'{"client_key": NaN}'),
     "Infinity": (JSON, b'{"client_key": Infinity}'),
     "a lone surrogate": (JSON, b'{"client_key": "\\ud800"}'),
@@ -186,3 +192,19 @@ def test_a_compressed_body_is_refused_as_such_and_so_is_what_is_said_to_be_one(
     assert response.headers["Accept-Encoding"] == "identity"
     headers["Content-Encoding"] = "identity"
     assert_refused(api.post("/login", content=body, headers=headers), 401, "invalid_client")
+
+
+def test_a_body_that_breaks_off_is_refused() -> None:
+    """By one who hangs up, and reads no answer; the service goes on."""
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"client_", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    headers = [(b"content-type", FORM.encode())]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with pytest.raises(InvalidRequest, match="breaks off"):
+        asyncio.run(read_payload(request, LOGIN))
