@@ -12,14 +12,14 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
+from authapi.revocation.issuing import RENEW_SECONDS, Issuing
+from authapi.revocation.purging import purge_when_settled
+from authapi.revocation.revocations import Revocations
 from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
-from authapi.rules.issuing import RENEW_SECONDS, Issuing
 from authapi.rules.oauth import OAuth
-from authapi.rules.purging import purge_when_settled
-from authapi.rules.revocations import Revocations
 from authapi.rules.sessions import Sessions
 from authapi.server.background import attempt, repeat
 from authapi.server.metrics import Reporter

@@ -38,7 +38,7 @@ ROUNDS = 5
 SECONDS = 1
 """How long each load with wrk takes."""
 SPARE_SECONDS = 10 + 60
-"""How long an ended session stays in a worker's copy: see rules/revocations.py."""
+"""How long an ended session stays in a worker's copy: see revocation/revocations.py."""
 WARM_UP, REFRESHES = 2_000, 20_000
 PACE = 150
 """Requests per second while a purge runs."""

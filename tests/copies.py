@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from authapi.clocks import Clock, Clocks
 from authapi.engines.database import Database
-from authapi.rules.revocations import Revocations
+from authapi.revocation.revocations import Revocations
 from authapi.store.following import Ended
 from authapi.store.revocations import Ending, end_session
 from tests.conftest import NOW

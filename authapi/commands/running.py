@@ -16,7 +16,7 @@ from authapi.credentials.signing_key_file import KeyFileError
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, Row, explain
 from authapi.errors import TemporarilyUnavailable
-from authapi.rules.revocations import TIMER_SECONDS
+from authapi.revocation.revocations import TIMER_SECONDS
 from authapi.store import clients
 from settings import Settings, SettingsError, load_settings
 

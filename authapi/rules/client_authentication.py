@@ -9,9 +9,9 @@ from authapi.credentials.client_keys import digest_of, id_of, is_well_formed
 from authapi.credentials.scopes import is_within, read_scopes
 from authapi.engines.database import Row
 from authapi.errors import InvalidClient, InvalidScope, RefusedClient
+from authapi.revocation.revocations import Revocations
 from authapi.rules.assertions import Assertions
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.revocations import Revocations
 from authapi.throttling.failed_logins import FailedLogins
 
 REFUSAL_SECONDS = 0.001

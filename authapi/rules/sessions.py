@@ -4,10 +4,10 @@ from authapi.credentials.claims import Claims, new_id
 from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidGrant, InvalidToken
+from authapi.revocation.issuing import Issuing
+from authapi.revocation.revocations import Revocations
 from authapi.rules.client_authentication import ClientAuthentication, granted_scope
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.issuing import Issuing
-from authapi.rules.revocations import Revocations
 from authapi.rules.token_answers import (
     LoginAnswer,
     TokenAnswer,

@@ -20,7 +20,7 @@ from authapi.commands.doctor_database import DAY_SECONDS, OLD_DAYS, check_databa
 from authapi.credentials.claims import MAX_SESSION_SECONDS
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
-from authapi.rules import purging
+from authapi.revocation import purging
 from authapi.server.development import DEMO_NAME
 from authapi.store import clients, revocations, survey
 from manage import cli

@@ -19,7 +19,7 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.schema import SchemaError
 from authapi.errors import TemporarilyUnavailable
-from authapi.rules import purging
+from authapi.revocation import purging
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from authapi.store import sessions as store

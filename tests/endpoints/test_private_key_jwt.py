@@ -15,8 +15,8 @@ from app import create_app
 from authapi.credentials.assertions import PublicKey, read_public_key
 from authapi.credentials.client_keys import new_client_id
 from authapi.engines.database import Database
+from authapi.revocation.purging import purge
 from authapi.rules.assertions import MAX_UNNAMED
-from authapi.rules.purging import purge
 from authapi.store import client_keys
 from authapi.store import clients as registry
 from settings import Settings

@@ -19,13 +19,13 @@ from authapi.credentials.tokens import ACCESS, REFRESH, Tokens
 from authapi.deadline import ANSWER_SECONDS
 from authapi.engines.database import Database
 from authapi.errors import InvalidClient, InvalidToken, TemporarilyUnavailable
-from authapi.rules import purging
+from authapi.revocation import purging
+from authapi.revocation.issuing import Issuing
+from authapi.revocation.revocations import TIMER_SECONDS, Revocations
 from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
-from authapi.rules.issuing import Issuing
-from authapi.rules.revocations import TIMER_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
 from authapi.store import revocations as endings

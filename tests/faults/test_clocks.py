@@ -22,8 +22,8 @@ from starlette.testclient import TestClient
 from app import create_app
 from authapi.clocks import SETTLE_SECONDS, Clocks
 from authapi.engines.database import Database
-from authapi.rules import purging
-from authapi.rules.revocations import MARGIN_SECONDS
+from authapi.revocation import purging
+from authapi.revocation.revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW, Clock, Registered
 from tests.faults.services import SECRET, register

@@ -31,9 +31,9 @@ from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
+from authapi.revocation.issuing import Issuing
+from authapi.revocation.revocations import MARGIN_SECONDS, Revocations
 from authapi.rules.client_cache import ClientCache
-from authapi.rules.issuing import Issuing
-from authapi.rules.revocations import MARGIN_SECONDS, Revocations
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
 from authapi.store.following import Ended, Follower, Reading

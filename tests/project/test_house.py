@@ -40,15 +40,17 @@ MAY_IMPORT = {
         "engines": "deadline errors rights tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
-        "rules": "clocks credentials engines errors store telemetry throttling",
+        "revocation": "clocks credentials engines store",
+        "rules": "clocks credentials engines errors revocation store telemetry throttling",
         "openapi": "credentials errors http_errors web",
         "html": "",
         "server": "addresses credentials engines errors http_errors rights setting_fields settings "
         "store telemetry web",
-        "commands": "addresses credentials engines errors rights rules server setting_fields "
+        "commands": "addresses credentials engines errors revocation rights server setting_fields "
         "settings store tables telemetry web",
         # the doors
-        "service": "clocks credentials engines rules server settings telemetry throttling web",
+        "service": "clocks credentials engines revocation rules server settings telemetry "
+        "throttling web",
         "auth_backend": "credentials errors web",
         "handlers": "auth_backend credentials engines errors http_errors rules store telemetry "
         "throttling web",

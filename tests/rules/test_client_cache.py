@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.engines.database import Database
+from authapi.revocation.revocations import Revocations
 from authapi.rules.client_cache import CACHE_SECONDS, MAX_CACHED, ClientCache
-from authapi.rules.revocations import Revocations
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from settings import Settings

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.engines.database import Database
-from authapi.rules.issuing import AHEAD_SECONDS, Issuing
+from authapi.revocation.issuing import AHEAD_SECONDS, Issuing
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered, make_database
