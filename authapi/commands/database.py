@@ -26,7 +26,7 @@ from authapi.engines import copying, schema, sqlite_files, urls
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.revocation import purging
-from authapi.revocation.revocations import MARGIN_SECONDS
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.rights import find_obstacle
 from authapi.server.development import SECRET_FILE
 from authapi.store import database_identity, survey

@@ -17,7 +17,7 @@ from authapi.commands.doctor import (
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
-from authapi.revocation.revocations import MARGIN_SECONDS
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.server.development import DEMO_NAME
 from authapi.store import survey
 from settings import Settings

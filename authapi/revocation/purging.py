@@ -5,7 +5,7 @@ import math
 
 from authapi.clocks import Clocks
 from authapi.engines.database import Database
-from authapi.revocation.revocations import MARGIN_SECONDS
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.store import database_identity
 
 BATCH = 500

@@ -4,38 +4,24 @@ A request is judged by the copy while that is fresh: its last reading of the dat
 `max_age_seconds` ago. Otherwise the database is asked. And a log-out is answered `max_age_seconds`
 after its commit. So a request that begins after that answer is judged by what was read after the
 commit, on any worker of any node, without a lock or a broker.
-
-The copy forgets what is over, and no clock can make that unsafe: it knows the latest `exp` of any
-token that a forgotten entry may have ended, and refuses every token up to there.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable
-from itertools import takewhile
-from typing import NamedTuple
 
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
+from authapi.revocation.entries import MARGIN_SECONDS, Entries
 from authapi.store import revocations
 from authapi.store.following import Ended, Follower, Reading
 
-MARGIN_SECONDS = 60
-"""How far the clocks of two nodes may be apart before one forgets what it still needs."""
 TIMER_SECONDS = 0.005
 """How early a timer may fire."""
 
 logger = logging.getLogger("auth.revocations")
-
-
-class Entry(NamedTuple):
-    """Of the copy. `learnt_at` is when it came there, by the steady clock."""
-
-    revoked_at: float
-    access_expires_at: int
-    learnt_at: float
 
 
 class Revocations:
@@ -66,18 +52,18 @@ class Revocations:
         self._serve = serve
         self.registry_version = 0
         """How many changes of clients and keys were seen; a whole reading counts as one."""
-        self._database_id = ""
-        self._entries: dict[str, Entry] = {}
-        self._own: dict[str, Entry] = {}
-        self._over = 0
-        self._read_at = -math.inf
+        self.database_id = ""
+        self.entries = Entries()
+        self.read_at = -math.inf
+        """When the last reading of the database began, by the steady clock."""
+        self._own: list[Ended] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def age_seconds(self) -> float:
         """Since the last reading of the database began."""
-        return self.clocks.steady() - self._read_at
+        return self.clocks.steady() - self.read_at
 
     def are_fresh(self) -> bool:
         """Whether all that was committed `max_age_seconds` ago is in the copy."""
@@ -85,25 +71,25 @@ class Revocations:
 
     def era_of(self, client_id: str) -> float:
         """When all of the client's sessions were last ended; 0 if no token can tell any more."""
-        entry = self._entries.get(client_id)
-        return entry.revoked_at if entry else 0
+        return self.entries.revoked_at(client_id)
 
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
         if not self.are_fresh():
             return await revocations.is_ended(self._database, claims)
-        entries = self._entries
+        entries = self.entries
         return (
             claims.sid in entries
             or claims.jti in entries
             or claims.key_id in entries
-            or claims.exp <= self._over
-            or (claims.sub in entries and entries[claims.sub].revoked_at > claims.era)
+            or claims.exp <= entries.over
+            or entries.revoked_at(claims.sub) > claims.era
         )
 
     async def enforce(self, ended: Ended) -> None:
         """For a row that is committed: return when it is in force on every worker."""
-        self._own[ended.jti] = self._remember(ended)
+        self._own.append(ended)
+        self.entries.remember(ended, self.clocks.steady())
         if self._is_shared:
             await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
 
@@ -117,14 +103,14 @@ class Revocations:
             self._follower.start_over()
             logger.warning("clock_stepped", extra={"details": {"seconds": round(step)}})
         began = self.clocks.steady()
-        self._own = {}
+        self._own = []
         after = self._over_by_now()
         try:
             self._take(await self._follower.read(after), after)
         except BaseException:
             self._follower.start_over()  # else what was read and not taken would be lost
             raise
-        self._read_at = began
+        self.read_at = began
         self._forget()
 
     def _take(self, reading: Reading, after: int) -> None:
@@ -134,18 +120,19 @@ class Revocations:
             if ended.jti == revocations.REGISTRY_VERSION:
                 self.registry_version += 1
             else:
-                self._remember(ended)
-        self._over = max(self._over, reading.access_purged_until)
+                self.entries.remember(ended, self.clocks.steady())
+        self.entries.over = max(self.entries.over, reading.access_purged_until)
 
     def _start_over(self, reading: Reading, after: int) -> None:
+        self.entries = Entries(over=after + MARGIN_SECONDS)
         # What this worker wrote since the reading began may not be in it.
-        self._entries = dict(self._own)
-        self._over = after + MARGIN_SECONDS
+        for ended in self._own:
+            self.entries.remember(ended, self.clocks.steady())
         self.registry_version += 1
-        if reading.database_id != self._database_id:
-            if self._database_id:
+        if reading.database_id != self.database_id:
+            if self.database_id:
                 logger.warning("database_changed")
-            self._database_id = reading.database_id
+            self.database_id = reading.database_id
             self._serve(reading.database_id)
         self._compare_clocks(reading)
 
@@ -158,32 +145,9 @@ class Revocations:
             details = {"behind_newest_row": round(behind), "ahead_of_database": round(apart)}
             logger.warning("clock_disagrees", extra={"details": details})
 
-    def _remember(self, ended: Ended) -> Entry:
-        # Keep the later times: a reading may bring an older row. Re-insert at the end: `_forget`
-        # stops at the first fresh entry.
-        former = self._entries.pop(ended.jti, ended)
-        entry = Entry(
-            max(ended.revoked_at, former.revoked_at),
-            max(ended.access_expires_at, former.access_expires_at),
-            self.clocks.steady(),
-        )
-        self._entries[ended.jti] = entry
-        return entry
-
     def _over_by_now(self) -> int:
         """By any clock, a row with an `access_expires_at` up to here ends nothing that counts."""
         return math.floor(self.clocks.earliest() - self._leeway_seconds - MARGIN_SECONDS)
 
     def _forget(self) -> None:
-        """Drop what came as long ago as a token lives, if it is over by the wall clock, too."""
-        now = self.clocks.steady()
-        over = self._over_by_now()
-        oldest_first = self._entries.items()
-        for jti, entry in list(
-            takewhile(lambda item: item[1].learnt_at <= now - self._keep_seconds, oldest_first)
-        ):
-            del self._entries[jti]
-            if entry.access_expires_at > over:
-                self._entries[jti] = entry._replace(learnt_at=now)
-            else:
-                self._over = max(self._over, entry.access_expires_at + MARGIN_SECONDS)
+        self.entries.forget(self.clocks.steady(), self._keep_seconds, self._over_by_now())

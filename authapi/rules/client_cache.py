@@ -9,7 +9,8 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from authapi.engines.database import Database, Row
-from authapi.revocation.revocations import MARGIN_SECONDS, Revocations
+from authapi.revocation.entries import MARGIN_SECONDS
+from authapi.revocation.revocations import Revocations
 from authapi.store import clients, sessions
 
 Found = TypeVar("Found", bound=Row | None)

@@ -23,7 +23,7 @@ from app import create_app
 from authapi.clocks import SETTLE_SECONDS, Clocks
 from authapi.engines.database import Database
 from authapi.revocation import purging
-from authapi.revocation.revocations import MARGIN_SECONDS
+from authapi.revocation.entries import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW, Clock, Registered
 from tests.faults.services import SECRET, register

@@ -10,6 +10,7 @@ each step shows every token that an answer has ended to both workers. What the a
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -31,8 +32,9 @@ from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidGrant, InvalidToken, TemporarilyUnavailable
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.revocation.issuing import Issuing
-from authapi.revocation.revocations import MARGIN_SECONDS, Revocations
+from authapi.revocation.revocations import Revocations
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
@@ -543,7 +545,7 @@ class NeverOver(Revocations):
     """Without the latest `exp` up to which no token counts."""
 
     async def is_ended(self, claims: Claims) -> bool:
-        self._over = 0
+        self.entries.over = 0
         return await super().is_ended(claims)
 
 
@@ -558,26 +560,26 @@ class ForgetsByTheWall(Revocations):
 
     def _forget(self) -> None:
         over = self.clocks.wall() - self._leeway_seconds - MARGIN_SECONDS
-        for jti, entry in list(self._entries.items()):
-            if entry.access_expires_at <= over:
-                del self._entries[jti]
+        noted = self.entries.over
+        self.entries.forget(math.inf, 0, math.floor(over))
+        self.entries.over = noted
 
 
 class ForgetsItsOwn(Revocations):
     def _start_over(self, reading: Reading, after: int) -> None:
-        self._own = {}
+        self._own = []
         super()._start_over(reading, after)
 
 
 class LeaseFromTheAnswer(Revocations):
     async def read(self) -> None:
         await super().read()
-        self._read_at = self.clocks.steady()
+        self.read_at = self.clocks.steady()
 
 
 class LeaseWithoutEnd(Revocations):
     def are_fresh(self) -> bool:
-        return bool(self._database_id)
+        return bool(self.database_id)
 
 
 class AnswersAtOnce(Revocations):

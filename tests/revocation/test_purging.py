@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from authapi.engines.database import Database
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.revocation.purging import purge
-from authapi.revocation.revocations import MARGIN_SECONDS
 from settings import Settings
 from tests.conftest import NOW
 from tests.sqlite import opened

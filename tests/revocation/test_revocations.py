@@ -11,7 +11,8 @@ from authapi.clocks import steady_clock
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
-from authapi.revocation.revocations import MARGIN_SECONDS, Revocations
+from authapi.revocation.entries import MARGIN_SECONDS
+from authapi.revocation.revocations import Revocations
 from authapi.store import database_identity
 from authapi.store import sessions as store
 from authapi.store.following import Ended
