@@ -44,6 +44,7 @@ routes: list[Route] = [
     Reserved("/login", handlers.login, "POST"),
     Reserved("/refresh-token", handlers.refresh_token, "POST"),
     Reserved("/logout", handlers.logout, "POST"),
+    Reserved("/revocations", handlers.revocations),
     Reserved(TOKEN_PATH, oauth_handlers.token, "POST"),
     Reserved(REVOCATION_PATH, oauth_handlers.revoke, "POST"),
     Reserved(INTROSPECTION_PATH, oauth_handlers.introspect, "POST"),
@@ -87,6 +88,7 @@ def create_app(
                 "docs": Docs(document).page,
                 "base_url": public_url(settings.token_issuer),
                 "signing_keys": service.signing_keys,
+                "feed": service.feed,
             }
 
     app = Starlette(

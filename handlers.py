@@ -1,35 +1,34 @@
 """The endpoints: each reads its request, calls a rule and answers."""
 
-import string
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_backend import authenticated, demand_scopes, extract_bearer
+from auth_backend import authenticated, demand_scopes, extract_bearer, requires_scope
 from authapi.credentials.scopes import read_scopes
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
 from authapi.http_errors import NotFound
+from authapi.revocation import cursors
+from authapi.revocation.cursors import Cursor
+from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth
 from authapi.rules.sessions import Sessions
 from authapi.store.survey import ping
 from authapi.telemetry.flood import Refusals
 from authapi.throttling.failed_logins import FailedLogins
-from authapi.web.answers import Answer
+from authapi.web.answers import Answer, in_header
 from authapi.web.bodies import read_payload
-from authapi.web.requests import sender_of
+from authapi.web.compressing import compressed
+from authapi.web.requests import holding_of, parameters_of, read_wait, sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_AS_IT_IS = string.punctuation.replace("%", "") + " "
-"""What may stand in a header besides letters and digits; `%` begins what may not."""
 
 
 class State(TypedDict):
@@ -44,6 +43,7 @@ class State(TypedDict):
     client_cache: ClientCache
     failed_logins: FailedLogins
     signing_keys: WatchedKeys | None
+    feed: Feed
     document: dict[str, Any]
     docs: Callable[[str], Response]
     base_url: str
@@ -131,30 +131,38 @@ async def verify(request: Request[State]) -> Answer:
     client = await request.state["client_cache"].find_client(claims.sub)
     if client is None:
         raise InvalidToken("unknown client")
-    name = _in_header(client["name"])
+    name = in_header(client["name"])
     who = {"X-Client-Id": claims.sub, "X-Client-Name": name, "X-Scope": claims.scope}
     return Answer({}, headers=who)
 
 
-@lru_cache(10_000)
-def _in_header(name: str) -> str:
-    return quote(name, safe=_AS_IT_IS)
-
-
 def _scopes_in_query(request: Request[State]) -> list[str]:
-    """Those of `?scope=`. Whatever else stands there is a slip that would open a door."""
+    """Those of `?scope=`, of which none is a slip, too."""
     if not request.scope["query_string"]:
         return []
-    query = request.query_params.multi_items()
-    if [name for name, _ in query] != ["scope"]:
-        raise InvalidRequest("a query that is no scope")
     try:
-        scopes = read_scopes(query[0][1])
+        scopes = read_scopes(parameters_of(request, "scope").get("scope", ""))
     except ValueError:
         scopes = []
     if not scopes:
         raise InvalidRequest("no scope in the query", {"scope": ["Not a list of scopes."]})
     return scopes
+
+
+@requires_scope("revocations:read")
+async def revocations(request: Request[State]) -> Answer:
+    """Tell a verifier elsewhere what is revoked since it last asked, and how long that holds."""
+    asked = parameters_of(request, "after", "wait")
+    cursor, wait_seconds = _cursor(asked.get("after")), read_wait(asked.get("wait", "0"))
+    found = await request.state["feed"].poll(cursor, wait_seconds, holding_of(request.scope))
+    return await compressed(Answer(found), request.scope["headers"])
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    try:
+        return None if text is None else cursors.read(text)
+    except ValueError:
+        raise InvalidRequest("no cursor", {"after": ["Not a cursor of ours."]}) from None
 
 
 async def jwks(request: Request[State]) -> Answer:

@@ -70,6 +70,8 @@ class Settings:
     metrics_port: int = integer(0, 0, 65_535)
     revocation_poll_seconds: float = seconds(0.1, 0.01, 60)
     revocation_max_age_seconds: float = seconds(0.5, 0, 60)
+    feed_lease_seconds: float = seconds(1.5, 1, 60)
+    feed_max_held: int = integer(2_000, 1, 1_000_000)
     log_level: str = text("info", OneOf(["debug", "info", "warning", "error"]))
 
     @property
@@ -94,6 +96,16 @@ class _Environment(Schema):
                 "Needed with several workers or a database of your own; "
                 "make one with `openssl rand -hex 32`.",
                 "SECRET_KEY",
+            )
+
+    @validates_schema
+    def _outlasts_what_it_is_made_of(self, data: dict[str, Any], **kwargs: object) -> None:
+        """Verifiers elsewhere, which there are where keys are published, lease what the workers
+        have read. So their lease must bear a reading that is late."""
+        least = 3 * data["revocation_max_age_seconds"]
+        if data["signing_keys_file"] and data["feed_lease_seconds"] < least:
+            raise ValidationError(
+                "Must be at least three times REVOCATION_MAX_AGE_SECONDS.", "FEED_LEASE_SECONDS"
             )
 
     @post_load

@@ -188,3 +188,11 @@ class TemporarilyUnavailable(Refusal):
     error = "temporarily_unavailable"
     description = "The service cannot reach its database; try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class UnknownCursor(Refusal):
+    """A verifier goes on from what this database never said (RFC 9110, 15.5.11)."""
+
+    status = 410
+    error = "unknown_cursor"
+    description = "The cursor is of another database; forget what came with it, and begin anew."

@@ -1,18 +1,21 @@
 """Puts the parts of the service together, and repeats what it does beside the requests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from authapi.clocks import Clock, Clocks
 from authapi.credentials.assertions import ASSERTION_ALGORITHMS
-from authapi.credentials.signing_key_file import WatchedKeys
+from authapi.credentials.signing_key_file import Use, WatchedKeys
+from authapi.credentials.signing_keys import SigningKey
 from authapi.credentials.signing_schedule import WATCH_SECONDS
 from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
+from authapi.revocation.feed import Feed
 from authapi.revocation.issuing import RENEW_SECONDS, Issuing
+from authapi.revocation.pacing import Pacing
 from authapi.revocation.purging import purge_when_settled
 from authapi.revocation.revocations import Revocations
 from authapi.rules.assertions import Assertions
@@ -53,9 +56,11 @@ class Service:
         self._settings = settings
         self.database = create_database(settings)
         self.tokens = create_tokens(settings, clock)
-        self.signing_keys = create_signing_keys(settings, self.tokens, clock)
         self._clocks = Clocks(clock, steady_clock)
+        self._pacing = Pacing(settings.feed_lease_seconds, settings.feed_max_held, steady_clock)
         self._revocations = self._create_revocations()
+        self.feed = self._create_feed()
+        self.signing_keys = create_signing_keys(settings, self._use_keys, clock)
         self.client_cache = ClientCache(self.database, self._revocations)
         self._key_uses = ClientKeyUses(self.database)
         self._issuing = Issuing(self.database)
@@ -84,7 +89,22 @@ class Service:
             is_shared=settings.workers > 1 or not self.database.is_sqlite,
             clocks=self._clocks,
             serve=self.tokens.serve,
+            tell=self._pacing.tell,
         )
+
+    def _create_feed(self) -> Feed:
+        settings = self._settings
+        return Feed(
+            self._revocations,
+            self._pacing,
+            settings.feed_lease_seconds,
+            settings.access_token_seconds,
+            settings.leeway_seconds,
+        )
+
+    def _use_keys(self, keys: Sequence[SigningKey]) -> None:
+        self.tokens.use(keys)
+        self.feed.use(keys)
 
     def _create_client_authentication(self) -> ClientAuthentication:
         settings = self._settings
@@ -168,7 +188,7 @@ def create_tokens(settings: Settings, clock: Clock) -> Tokens:
     )
 
 
-def create_signing_keys(settings: Settings, tokens: Tokens, clock: Clock) -> WatchedKeys | None:
+def create_signing_keys(settings: Settings, use: Use, clock: Clock) -> WatchedKeys | None:
     if not settings.signing_keys_file:
         return None
-    return WatchedKeys(settings.signing_keys_file, schedule_of(settings), tokens.use, clock)
+    return WatchedKeys(settings.signing_keys_file, schedule_of(settings), use, clock)

@@ -25,7 +25,8 @@ def copy_of(
     max_age: float = 0.5,
     is_shared: bool = False,
     serve: Callable[[str], None] = lambda database_id: None,
+    tell: Callable[[], None] = lambda: None,
 ) -> Revocations:
     """A worker's copy by the clocks of the test, of a service with the settings by default."""
     clocks = Clocks(wall, steady)
-    return Revocations(database, 900, 10, max_age, is_shared, clocks, serve)
+    return Revocations(database, 900, 10, max_age, is_shared, clocks, serve, tell)

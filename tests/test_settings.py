@@ -34,6 +34,8 @@ DEFAULTS = {
     "metrics_port": 0,
     "revocation_poll_seconds": 0.1,
     "revocation_max_age_seconds": 0.5,
+    "feed_lease_seconds": 1.5,
+    "feed_max_held": 2000,
     "log_level": "info",
 }
 
@@ -71,6 +73,8 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "metrics_port": "9100",
         "revocation_poll_seconds": "0.2",
         "revocation_max_age_seconds": "2",
+        "feed_lease_seconds": "6",
+        "feed_max_held": "100",
         "log_level": "debug",
     }
     settings = load_settings({name.upper(): value for name, value in chosen.items()})
@@ -87,6 +91,8 @@ def test_every_setting_is_read_under_its_name_in_capitals() -> None:
         "leeway_seconds": 0,
         "revocation_poll_seconds": 0.2,
         "revocation_max_age_seconds": 2,
+        "feed_lease_seconds": 6,
+        "feed_max_held": 100,
     }
     assert not settings.is_development
 
@@ -118,6 +124,8 @@ FAULTS = {
     "REFRESH_GRACE_SECONDS": "nan",
     "JWKS_MAX_AGE_SECONDS": "0",
     "LEEWAY_SECONDS": "301",
+    "FEED_LEASE_SECONDS": "0.5",
+    "FEED_MAX_HELD": "0",
     "LOG_LEVEL": "loud",
     "LOGIN_FAILURES_BY_ADDRESS": "often",
     "LOGINS_BY_CLIENT": "seldom",
@@ -132,6 +140,15 @@ def test_all_faults_are_told_at_once_and_no_value_is_repeated() -> None:
     message = str(caught.value)
     assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == sorted(FAULTS)
     assert not [value for value in FAULTS.values() if len(value) > 3 and value in message]
+
+
+def test_where_keys_are_published_the_lease_of_the_feed_bears_a_late_reading() -> None:
+    chosen = {"SIGNING_KEYS_FILE": "/etc/auth/keys.json", "REVOCATION_MAX_AGE_SECONDS": "0.6"}
+    with pytest.raises(SettingsError, match="FEED_LEASE_SECONDS: Must be at least three times"):
+        load_settings(chosen)
+    assert load_settings(chosen | {"FEED_LEASE_SECONDS": "1.8"}).feed_lease_seconds == 1.8
+    del chosen["SIGNING_KEYS_FILE"]
+    assert load_settings(chosen).feed_lease_seconds == 1.5
 
 
 def test_an_empty_value_in_the_environment_does_not_hide_the_file(

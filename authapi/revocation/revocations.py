@@ -29,7 +29,8 @@ class Revocations:
     they are not among them.
 
     If it `is_shared`, other workers may have copies, which a log-out has to wait for. `serve` is
-    called with the id of the database, at first and whenever it is another one.
+    called with the id of the database, at first and whenever it is another one; `tell` whenever
+    there is something that a verifier may lack.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Revocations:
         is_shared: bool,
         clocks: Clocks,
         serve: Callable[[str], None],
+        tell: Callable[[], None],
     ) -> None:
         self._database = database
         self._follower = Follower(database)
@@ -50,6 +52,7 @@ class Revocations:
         self._is_shared = is_shared
         self.clocks = clocks
         self._serve = serve
+        self._tell = tell
         self.registry_version = 0
         """How many changes of clients and keys were seen; a whole reading counts as one."""
         self.database_id = ""
@@ -57,6 +60,7 @@ class Revocations:
         self.read_at = -math.inf
         """When the last reading of the database began, by the steady clock."""
         self._own: list[Ended] = []
+        self._told = ("", 0)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -90,6 +94,7 @@ class Revocations:
         """For a row that is committed: return when it is in force on every worker."""
         self._own.append(ended)
         self.entries.remember(ended, self.clocks.steady())
+        self._tell_news()
         if self._is_shared:
             await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
 
@@ -112,6 +117,18 @@ class Revocations:
             raise
         self.read_at = began
         self._forget()
+        self._tell_news()
+
+    def mark_change(self) -> None:
+        """For what is no entry, and yet news for who follows them."""
+        self.entries.last += 1
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        newest = (self.entries.run, self.entries.last)
+        if newest != self._told:
+            self._told = newest
+            self._tell()
 
     def _take(self, reading: Reading, after: int) -> None:
         if reading.is_whole:

@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+import string
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -23,6 +26,9 @@ from authapi.telemetry.flood import Refusals
 OTHER = "other"
 """In place of the path of a request that no route of ours has answered, and of an odd method."""
 KNOWN = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+
+_AS_IT_IS = string.punctuation.replace("%", "") + " "
+"""What may stand in a header besides letters and digits; `%` begins what may not."""
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
 
@@ -47,6 +53,12 @@ class Answer(Response):
         ]
         for name, value in (headers or {}).items():
             self.raw_headers.append((name.lower().encode(), value.encode()))
+
+
+@lru_cache(10_000)
+def in_header(text: str) -> str:
+    """Percent-encoded where it is more than a header may hold."""
+    return quote(text, safe=_AS_IT_IS)
 
 
 def refuse(request: Request[Any], refusal: Refusal) -> Answer:

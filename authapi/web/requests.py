@@ -1,18 +1,26 @@
-"""What is read of a request's head: the values of a header, its id, its sender."""
+"""What is read of a request's head: the values of a header, its query, its id, its sender."""
 
 import itertools
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authapi import deadline
 from authapi.addresses import plain
+from authapi.errors import InvalidRequest
 from authapi.telemetry import audit
 
 Headers = Iterable[tuple[bytes, bytes]]
 """As the server hands them over: names in lower case, in their order."""
+HOLDING = "auth_api.holding"
+"""The extension of ASGI by which our server offers that."""
+_WAIT = re.compile(r"[0-4](\.[0-9]{1,3})?|5(\.0{1,3})?")
+"""Less than a stop waits for requests: see `STOP_SECONDS`."""
 _SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
 _PROCESS = secrets.token_hex(6)
 _requests = itertools.count(1)  # cheaper than randomness, and as unique
@@ -27,11 +35,41 @@ def values_of(name: bytes, headers: Headers) -> list[bytes]:
     return values
 
 
+def parameters_of(request: Request[Any], *names: str) -> dict[str, str]:
+    """Those of the query, of which there may be these, each once. Raises `InvalidRequest` for what
+    else stands there: it is a slip, and to overlook it might open a door."""
+    found: dict[str, str] = {}
+    if not request.scope["query_string"]:
+        return found
+    for name, value in request.query_params.multi_items():
+        if name not in names:
+            raise InvalidRequest("a parameter that there is not")
+        if name in found:
+            raise InvalidRequest("a parameter twice", {name: ["Given more than once."]})
+        found[name] = value
+    return found
+
+
+def read_wait(text: str) -> float:
+    """For how many seconds a caller would wait for news. Raises `InvalidRequest`."""
+    if not _WAIT.fullmatch(text):
+        raise InvalidRequest("no wait", {"wait": ["Not seconds from 0 to 5, with 3 decimals."]})
+    return float(text)
+
+
 def sender_of(scope: Scope) -> str:
     """The network address of the client, as `OriginMiddleware` has left it; `unix` by a Unix
     socket, and empty where the server knows none."""
     address: str = scope["client"][0]
     return address
+
+
+def holding_of(scope: Scope) -> AbstractContextManager[object]:
+    """In which a request waits for what may take seconds to happen, so that its connection does
+    not count meanwhile; without effect under a server that does not count them."""
+    extensions: dict[str, Any] = scope.get("extensions") or {}
+    holding: AbstractContextManager[object] = extensions.get(HOLDING, nullcontext())
+    return holding
 
 
 class OriginMiddleware:

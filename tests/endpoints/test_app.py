@@ -18,6 +18,7 @@ ALLOWED = {
     "/login": {"POST"},
     "/refresh-token": {"POST"},
     "/logout": {"POST"},
+    "/revocations": {"GET", "HEAD"},
     "/secure-data": {"GET", "HEAD"},
     "/me": {"GET", "HEAD"},
     "/verify": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},

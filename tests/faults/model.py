@@ -584,6 +584,7 @@ class Worker:
             is_shared=is_shared,
             clocks=self.clocks,
             serve=self.tokens.serve,
+            tell=lambda: None,
         )
         count, unlimited = SharedCount("memory://"), "1000000000/second"
         self.client_authentication = ClientAuthentication(

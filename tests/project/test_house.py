@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "engines": "deadline errors rights tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
-        "revocation": "clocks credentials engines store",
+        "revocation": "clocks credentials engines errors store",
         "rules": "clocks credentials engines errors revocation store telemetry throttling",
         "openapi": "credentials errors http_errors web",
         "html": "",
@@ -52,8 +52,8 @@ MAY_IMPORT = {
         "service": "clocks credentials engines revocation rules server settings telemetry "
         "throttling web",
         "auth_backend": "credentials errors web",
-        "handlers": "auth_backend credentials engines errors http_errors rules store telemetry "
-        "throttling web",
+        "handlers": "auth_backend credentials engines errors http_errors revocation rules store "
+        "telemetry throttling web",
         "oauth_handlers": "credentials errors handlers http_errors web",
         "page_handlers": "addresses errors handlers html http_errors store web",
         "app": "auth_backend clocks engines handlers html oauth_handlers openapi page_handlers "

@@ -1,0 +1,112 @@
+"""What is answered to verifiers elsewhere, which judge tokens by a copy and a lease of their own.
+
+Each answer brings what the asking verifier lacks of this worker's copy, and says for how long all
+that it then holds may be believed: until `lease_seconds` after this worker's last reading of the
+database began, counted by steady clocks from when the verifier sent its question. So what was
+committed that long ago is either known to a verifier, or it believes nothing.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from authapi.credentials.signing_keys import SigningKey
+from authapi.errors import TemporarilyUnavailable, UnknownCursor
+from authapi.revocation.cursors import Cursor
+from authapi.revocation.entries import MARGIN_SECONDS, Entry
+from authapi.revocation.pacing import Pacing
+from authapi.revocation.revocations import Revocations
+
+PAGE = 50_000
+"""So many ids are 2 MB."""
+
+
+class Feed:
+    """Of one worker. It asks the database nothing."""
+
+    def __init__(
+        self,
+        revocations: Revocations,
+        pacing: Pacing,
+        lease_seconds: float,
+        access_seconds: float,
+        leeway_seconds: float,
+        page: int = PAGE,
+    ) -> None:
+        self._revocations = revocations
+        self._pacing = pacing
+        self._lease_seconds = lease_seconds
+        self._access_seconds = access_seconds
+        self._spare_seconds = leeway_seconds + MARGIN_SECONDS
+        self._page = page
+        self._keys: Sequence[SigningKey] = ()
+
+    @property
+    def held(self) -> int:
+        """How many polls wait for news."""
+        return self._pacing.held
+
+    def use(self, keys: Sequence[SigningKey]) -> None:
+        """These are the keys in force that a verifier can know."""
+        self._keys = keys
+        self._revocations.mark_change()
+
+    async def poll(
+        self,
+        cursor: Cursor | None,
+        wait_seconds: float = 0,
+        holding: AbstractContextManager[object] | None = None,
+    ) -> dict[str, Any]:
+        """What a verifier lacks that has come as far as `cursor`: at once if there is anything,
+        else when something comes, or after `wait_seconds`; within `holding` while it waits.
+
+        Raises `UnknownCursor` for that of another database, and `TemporarilyUnavailable` where the
+        copy is old, or too many wait.
+        """
+        came = self._revocations.clocks.steady()
+        self._demand_recent()
+        if cursor and wait_seconds and (self._pacing.is_due or not self._lacks(cursor)):
+            with holding or nullcontext():
+                await self._pacing.hold(wait_seconds, lambda: self._lacks(cursor))
+            self._demand_recent()
+        return self._answer(cursor, came)
+
+    def _demand_recent(self) -> None:
+        if self._revocations.age_seconds() > self._lease_seconds / 2:
+            raise TemporarilyUnavailable("the copy is old")
+
+    def _lacks(self, cursor: Cursor) -> bool:
+        return self._position(cursor) < self._revocations.entries.last
+
+    def _position(self, cursor: Cursor) -> int:
+        """Up to where it has this worker's entries. Raises `UnknownCursor`."""
+        entries = self._revocations.entries
+        position = cursor.positions.get(entries.run, 0)
+        if cursor.database_id != self._revocations.database_id or position > entries.last:
+            raise UnknownCursor
+        return position
+
+    def _answer(self, cursor: Cursor | None, came: float) -> dict[str, Any]:
+        copy, database_id = self._revocations, self._revocations.database_id
+        lacked = copy.entries.since(self._position(cursor) if cursor else 0)
+        page = lacked[: self._page]
+        is_all = len(page) == len(lacked)
+        reached = copy.entries.last if is_all else page[-1][1].position
+        answer = {
+            "revoked": {ended_id: entry.revoked_at for ended_id, entry in page},
+            "keys": [key.kid_in(database_id) for key in self._keys],
+            "purged_until": copy.entries.over,
+            "cursor": str((cursor or Cursor(database_id, {})).moved(copy.entries.run, reached)),
+            "keep": self._keep_seconds([entry for _, entry in page]),
+            "lease": self._lease_seconds,
+        }
+        if is_all:
+            fresh_for = self._lease_seconds + copy.read_at - came
+            answer["fresh_for"] = math.floor(fresh_for * 1000) / 1000  # rounded up, it would lie
+        return answer
+
+    def _keep_seconds(self, entries: Sequence[Entry]) -> int:
+        """For how long they can matter to a verifier, from when they come there."""
+        lives = [entry.access_expires_at - entry.revoked_at for entry in entries]
+        return math.ceil(max([self._access_seconds, *lives]) + self._spare_seconds)

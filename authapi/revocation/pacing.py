@@ -1,0 +1,65 @@
+"""Holds the questions of verifiers until there is news, which goes out to all of them together.
+
+A storm of log-outs so costs each verifier a few answers a second, and not one for each of them.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import suppress
+
+from authapi.clocks import Clock
+from authapi.errors import TemporarilyUnavailable
+
+PAUSE_SECONDS = 0.1
+PAUSE_SECONDS_EACH = 0.0004
+"""Between two times when news goes out: the more are held, the longer, as each takes half of it."""
+
+
+class Pacing:
+    """Of one worker. `held` is how many questions wait here, and `is_due` whether there is news
+    that has not gone out yet. News waits for a quarter of `lease_seconds` at most."""
+
+    def __init__(self, lease_seconds: float, max_held: int, steady: Clock) -> None:
+        self._max_pause_seconds = lease_seconds / 4
+        self._max_held = max_held
+        self._steady = steady
+        self.held = 0
+        self.is_due = False
+        self._went_out_at = -math.inf
+        self._news = asyncio.Event()
+
+    def tell(self) -> None:
+        """Let news go out: at once, or together with what else comes in the pause."""
+        if self.is_due:
+            return
+        pause = max(PAUSE_SECONDS, PAUSE_SECONDS_EACH * self.held)
+        wait = self._went_out_at + min(pause, self._max_pause_seconds) - self._steady()
+        if wait > 0:
+            self.is_due = True
+            asyncio.get_running_loop().call_later(wait, self._let_out)
+        else:
+            self._let_out()
+
+    def _let_out(self) -> None:
+        self.is_due = False
+        self._went_out_at = self._steady()
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def hold(self, seconds: float, lacks: Callable[[], bool]) -> None:
+        """Return when news has gone out that the one who asks `lacks`, or after so many seconds.
+
+        Raises `TemporarilyUnavailable` where as many are held as may be.
+        """
+        if self.held >= self._max_held:
+            raise TemporarilyUnavailable("too many held polls")
+        self.held += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+                    while not lacks():
+                        await self._news.wait()
+        finally:
+            self.held -= 1

@@ -1,0 +1,127 @@
+"""News goes out to all who wait for it together, and not too often."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from authapi.errors import TemporarilyUnavailable
+from authapi.revocation.pacing import PAUSE_SECONDS, Pacing
+from tests.conftest import Clock
+
+LEASE = 1.5
+LONG = 60.0
+
+
+def run(action: Callable[[Pacing, Clock], Awaitable[None]], max_held: int = 10) -> None:
+    async def act() -> None:
+        steady = Clock()
+        await action(Pacing(LEASE, max_held, steady), steady)
+
+    asyncio.run(asyncio.wait_for(act(), 20))
+
+
+def always() -> bool:
+    return True
+
+
+def begin(pacing: Pacing, lacks: Callable[[], bool] = always) -> asyncio.Task[None]:
+    return asyncio.create_task(pacing.hold(LONG, lacks))
+
+
+def test_who_waits_is_answered_when_there_is_news() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        polls = [begin(pacing) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert pacing.held == 3
+        pacing.tell()
+        await asyncio.gather(*polls)
+        assert pacing.held == 0
+
+    run(action)
+
+
+def test_who_hears_nothing_is_answered_after_the_wait() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        await pacing.hold(0.01, always)
+        assert pacing.held == 0
+
+    run(action)
+
+
+def test_news_that_one_has_already_is_none_to_him() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        news = False
+        poll = begin(pacing, lambda: news)
+        await asyncio.sleep(0)
+        pacing.tell()
+        await asyncio.sleep(0.01)
+        assert not poll.done()
+        news = True
+        steady.advance(PAUSE_SECONDS)
+        pacing.tell()
+        await poll
+
+    run(action)
+
+
+def test_more_news_goes_out_together_after_a_pause() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        loop = asyncio.get_running_loop()
+        pacing.tell()
+        assert not pacing.is_due
+        poll, began = begin(pacing), loop.time()
+        await asyncio.sleep(0)
+        for _ in range(3):
+            pacing.tell()
+        assert pacing.is_due
+        await poll
+        assert not pacing.is_due
+        assert loop.time() - began >= PAUSE_SECONDS - 0.002
+        steady.advance(PAUSE_SECONDS)
+        pacing.tell()
+        assert not pacing.is_due
+
+    run(action)
+
+
+@pytest.mark.parametrize(("held", "pause"), [(0, 0.1), (250, 0.1), (500, 0.2), (5_000, LEASE / 4)])
+def test_the_pause_grows_with_those_who_wait_up_to_a_quarter_of_the_lease(
+    held: int, pause: float
+) -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        pacing.tell()
+        pacing.held = held
+        steady.advance(pause - 0.001)
+        pacing.tell()
+        assert pacing.is_due
+        pacing.is_due = False
+        steady.advance(0.002)
+        pacing.tell()
+        assert not pacing.is_due
+
+    run(action)
+
+
+def test_no_more_wait_than_may() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        polls = [begin(pacing) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(TemporarilyUnavailable):
+            await pacing.hold(LONG, always)
+        pacing.tell()
+        await asyncio.gather(*polls)
+        await pacing.hold(0.001, always)
+
+    run(action, max_held=2)
+
+
+def test_who_goes_away_leaves_room() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        poll = begin(pacing)
+        await asyncio.sleep(0)
+        poll.cancel()
+        await asyncio.wait([poll])
+        assert pacing.held == 0
+
+    run(action)
