@@ -73,6 +73,8 @@ async def logout(request: Request[State]) -> Answer:
     payload = await read_payload(request, LOGOUT)
     access_token = _token_to_end(request, payload["access_token"])
     await request.state["sessions"].log_out(access_token, payload["everywhere"])
+    if payload["verifiers"]:
+        await request.state["feed"].outlast()
     return Answer({"message": "Logged out."})
 
 

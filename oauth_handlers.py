@@ -10,7 +10,7 @@ from authapi.http_errors import NotFound
 from authapi.web.answers import Answer, record_refusal
 from authapi.web.bodies import read_payload
 from authapi.web.requests import sender_of, values_of
-from authapi.web.schemas import GRANT, TOKEN
+from authapi.web.schemas import GRANT, REVOCATION, TOKEN
 from handlers import State
 
 
@@ -37,9 +37,11 @@ async def token(request: Request[State]) -> Answer:
 
 async def revoke(request: Request[State]) -> Answer:
     """End the session of an access token or a refresh token (RFC 7009)."""
-    payload = await read_payload(request, TOKEN)
+    payload = await read_payload(request, REVOCATION)
     shown, sender = _shown(request, payload), sender_of(request.scope)
     await request.state["oauth"].revoke(shown, sender, payload["token"])
+    if payload["verifiers"]:
+        await request.state["feed"].outlast()
     return Answer({})
 
 

@@ -102,10 +102,10 @@ async def set_scopes(
     if was is None:
         confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
         was = await clients.set_scopes(database, row["id"], granted, True, now) or ""
-    await settled(settings)
+    elsewhere = await settled(settings)
     audit.record("scopes_set", client=row["id"], name=row["name"], scopes=granted)
     takes_away = not is_within(was.split(), granted)
-    ended = "; its sessions are ended" if takes_away else ""
+    ended = f"; its sessions are ended{elsewhere and '.' + elsewhere}" if takes_away else ""
     return Report(
         {
             "user_id": row["id"],
@@ -152,10 +152,10 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
     row = await client_named(database, client)
     confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
     await clients.disable_client(database, row["id"], time.time())
-    await settled(settings)
+    elsewhere = await settled(settings)
     audit.record("client_disabled", client=row["id"])
     report = {"user_id": row["id"], "name": row["name"], "disabled": True}
-    return Report(report, f"Disabled {row['name']!r}; its sessions are ended.")
+    return Report(report, f"Disabled {row['name']!r}; its sessions are ended.{elsewhere}")
 
 
 @click.command()

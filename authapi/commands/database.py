@@ -131,12 +131,12 @@ async def end_all_sessions(database: Database, settings: Settings, yes: bool) ->
     """
     confirm("End every session of every client?", yes)
     await database_identity.change_identity(database, new_database_id(), int(time.time()))
-    await settled(settings)
+    elsewhere = await settled(settings)
     audit.record("all_sessions_ended")
     return Report(
         {"ended": True},
-        "Every session is ended, and each client logs in anew. If a secret has leaked, change it:"
-        " who has it can sign new tokens.",
+        f"Every session is ended, and each client logs in anew.{elsewhere} If a secret has leaked,"
+        " change it: who has it can sign new tokens.",
     )
 
 

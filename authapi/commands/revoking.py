@@ -64,14 +64,14 @@ async def revoke_key(
         confirm(f"Revoke {', '.join(live)}, and end every session begun with it?", yes)
     ids = [key["id"] for key in keys]
     revoked = await client_keys.revoke_keys(database, ids, time.time())
-    await settled(settings)
+    elsewhere = await settled(settings)
     for key in keys:
         if key["id"] in revoked:
             audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
     clients_of = {key["client_id"] for key in keys}
     owner_of = {client_id: await _owner(database, client_id) for client_id in clients_of}
     owners = {key["id"]: owner_of[key["client_id"]] for key in keys}
-    return _report_revoked(ids, revoked, unknown, owners)
+    return _report_revoked(ids, revoked, unknown, owners, elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ async def _keys_pasted(database: Database, found: dict[str, str]) -> tuple[list[
 
 
 def _report_revoked(
-    ids: list[str], revoked: set[str], unknown: list[str], owners: dict[str, Owner]
+    ids: list[str], revoked: set[str], unknown: list[str], owners: dict[str, Owner], elsewhere: str
 ) -> Report:
     kinds = {
         "revoked": [key_id for key_id in ids if key_id in revoked],
@@ -141,7 +141,7 @@ def _report_revoked(
         "unknown": unknown,
     }
     says = {
-        "revoked": "Revoked {}{}; the sessions begun with it are ended.",
+        "revoked": "Revoked {}{}; the sessions begun with it are ended." + elsewhere,
         "already_revoked": "{} was revoked already.",
         "unknown": "{} is no key of ours.",
     }

@@ -20,6 +20,7 @@ from authapi.revocation.revocations import TIMER_SECONDS
 from authapi.store import clients
 from settings import Settings, SettingsError, load_settings
 
+FOLLOWED = " Services that follow the feed know it by now, too."
 P = ParamSpec("P")
 
 
@@ -141,6 +142,14 @@ async def client_named(database: Database, name_or_id: str) -> Row:
     return client
 
 
-async def settled(settings: Settings) -> None:
-    """Wait until every worker has seen what was committed, so that what is said next is true."""
-    await asyncio.sleep(settings.revocation_max_age_seconds + TIMER_SECONDS)
+def settle_seconds(settings: Settings) -> float:
+    """After a commit, for how long a worker may not have seen it, or a verifier elsewhere may not
+    have heard of it; there are none where no keys are published."""
+    lease = settings.feed_lease_seconds if settings.signing_keys_file else 0
+    return max(settings.revocation_max_age_seconds, lease) + TIMER_SECONDS
+
+
+async def settled(settings: Settings) -> str:
+    """Wait until that is over, so that what is said next is true. Returns what to say besides."""
+    await asyncio.sleep(settle_seconds(settings))
+    return FOLLOWED if settings.signing_keys_file else ""

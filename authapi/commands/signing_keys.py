@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from authapi.commands.running import Failure, Report, confirm, confirmed, with_settings
+from authapi.commands.running import (
+    FOLLOWED,
+    Failure,
+    Report,
+    confirm,
+    confirmed,
+    settle_seconds,
+    with_settings,
+)
 from authapi.commands.terminal import moment, table
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
@@ -68,8 +76,10 @@ def retire_signing_key(settings: Settings, kid: str, yes: bool) -> Report:
             raise Failure(f"{kid} is the key that signs; run `new-signing-key --now` first.")
         confirm(f"Retire {kid}, and refuse every token that it signed?", yes)
         keys[:] = schedule_of(settings).remove(keys, kid, now)
+    time.sleep(settle_seconds(settings))
     audit.record("signing_key_retired", kid=kid)
-    return Report({"kid": kid, "state": "retired"}, f"Retired {kid}; what it signed is refused.")
+    says = f"Retired {kid}; what it signed is refused.{FOLLOWED}"
+    return Report({"kid": kid, "state": "retired"}, says)
 
 
 def _path(settings: Settings) -> str:

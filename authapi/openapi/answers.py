@@ -11,6 +11,7 @@ A_CLIENT = "13b1fbdf1254c983b3ad"
 A_SESSION = "SPbDGaV2BS8kfnzNP37cdA"
 AN_ACCESS_TOKEN = "eyJhbGciOiJFUzI1NiIs.eyJpc3MiOiJhdXRoLWFwaSIs.mTYkQ9z0bX3qJr2v"  # noqa: S105
 A_REFRESH_TOKEN = "eyJhbGciOiJFUzI1NiIs.eyJpc3MiOiJhdXRoLWFwaSIs.p0QeXq7Zk1dT8mNw"  # noqa: S105
+A_CURSOR = "30594f35ac6c78d0-q3J8xw0aB1.812"
 NOW = 1_800_000_000
 
 
@@ -138,6 +139,36 @@ class JwksAnswer(AnswerSchema):
         fields.Dict(keys=fields.String(), values=fields.String()),
         required=True,
         metadata={"description": "Public keys: `kty`, `use`, `alg`, `kid` and their members."},
+    )
+
+
+class FeedAnswer(AnswerSchema):
+    """What a verifier adds to what it knows, and for how long all of it may be believed."""
+
+    revoked = fields.Dict(
+        keys=fields.String(),
+        values=fields.Float(),
+        required=True,
+        metadata={
+            "description": "When each id was ended: of a session, token or key; or of a client, "
+            "whose tokens with an earlier `era` are dead.",
+            "examples": [{A_SESSION: NOW + 0.25}],
+        },
+    )
+    keys = fields.List(
+        text("A `kid`.", "gxwhlWE6m7i2YKgz.30594f35ac6c78d0"),
+        required=True,
+        metadata={"description": "The keys in force: a token of any other is dead."},
+    )
+    purged_until = moment("A token that ends by then is dead, whatever a clock says.")
+    cursor = text("Send it as `after` the next time.", A_CURSOR, pattern=r"^[0-9A-Za-z.-]{1,250}$")
+    keep = seconds("For how long, from when they came, these ids may matter.", 2**53)
+    lease = fields.Float(required=True, metadata={"description": "FEED_LEASE_SECONDS"})
+    fresh_for = fields.Float(
+        metadata={
+            "description": "Seconds, from when the request was sent, for which all that is now "
+            "held may be believed. Absent where more follows at once.",
+        },
     )
 
 

@@ -13,6 +13,7 @@ from authapi.errors import (
     TemporarilyUnavailable,
     TooManyFailures,
     TooManyLogins,
+    UnknownCursor,
     UnsupportedGrantType,
 )
 from authapi.http_errors import NotFound
@@ -25,9 +26,10 @@ from authapi.web.metadata import (
     REVOCATION_PATH,
     TOKEN_PATH,
 )
-from authapi.web.schemas import GRANT, LOGIN, LOGOUT, REFRESH, TOKEN
+from authapi.web.schemas import GRANT, LOGIN, LOGOUT, REFRESH, REVOCATION, TOKEN
 
 SESSIONS, OAUTH, PROXY, HEALTH = "sessions", "OAuth 2.0", "for a proxy", "health"
+VERIFIERS = "for verifiers elsewhere"
 _AS_CLIENT = (RefusedClient, TooManyFailures, TemporarilyUnavailable)
 _SCOPE = "Scopes with spaces between, all of which the token must have."
 
@@ -68,7 +70,7 @@ OURS = {
     ),
     REVOCATION_PATH: Description(
         answers.RevocationAnswer,
-        takes=TOKEN,
+        takes=REVOCATION,
         refuses=(*_AS_CLIENT, OthersToken),
         security="client",
         tag=OAUTH,
@@ -95,6 +97,16 @@ OURS = {
             "X-Scope": "What its token may do; perhaps nothing.",
         },
         tag=PROXY,
+    ),
+    "/revocations": Description(
+        answers.FeedAnswer,
+        refuses=(UnknownCursor,),
+        query={
+            "after": "The cursor of the answer before.",
+            "wait": "Seconds to wait for news, from 0 to 5 with at most 3 decimals.",
+        },
+        headers={"Vary": "A large answer is compressed for who takes that."},
+        tag=VERIFIERS,
     ),
     "/healthz": Description(answers.StatusAnswer, tag=HEALTH),
     "/readyz": Description(answers.StatusAnswer, refuses=(TemporarilyUnavailable,), tag=HEALTH),

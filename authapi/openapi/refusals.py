@@ -53,7 +53,7 @@ def _refusal_schema(spec: APISpec, kind: type[Refusal], said: Description) -> st
         "error_description": {"enum": [kind.description]},
     }
     if kind is InvalidRequest and (said.takes or said.query):
-        name += f"Of{name_of(said.takes)}" if said.takes else "OfQuery"
+        name += "Of" + (name_of(said.takes) if said.takes else "".join(said.query).title())
         fields = [*(said.takes.fields if said.takes else ()), *said.query]
         faults = {"type": "array", "minItems": 1, "items": {"type": "string"}}
         properties["fields"] = {

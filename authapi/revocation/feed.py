@@ -6,6 +6,7 @@ database began, counted by steady clocks from when the verifier sent its questio
 committed that long ago is either known to a verifier, or it believes nothing.
 """
 
+import asyncio
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,7 @@ from authapi.errors import TemporarilyUnavailable, UnknownCursor
 from authapi.revocation.cursors import Cursor
 from authapi.revocation.entries import MARGIN_SECONDS, Entry
 from authapi.revocation.pacing import Pacing
-from authapi.revocation.revocations import Revocations
+from authapi.revocation.revocations import TIMER_SECONDS, Revocations
 
 PAGE = 50_000
 """So many ids are 2 MB."""
@@ -51,6 +52,12 @@ class Feed:
         """These are the keys in force that a verifier can know."""
         self._keys = keys
         self._revocations.mark_change()
+
+    async def outlast(self) -> None:
+        """For what was committed and is in force on every worker by now: return when no verifier
+        elsewhere believes anything that it heard before."""
+        rest = max(0, self._lease_seconds - self._revocations.enforce_seconds)
+        await asyncio.sleep(rest + TIMER_SECONDS)
 
     async def poll(
         self,

@@ -49,7 +49,8 @@ class Revocations:
         self._leeway_seconds = leeway_seconds
         self._keep_seconds = access_seconds + leeway_seconds + MARGIN_SECONDS
         self._max_age_seconds = max_age_seconds
-        self._is_shared = is_shared
+        self.enforce_seconds = max_age_seconds + TIMER_SECONDS if is_shared else 0
+        """How long after a commit it is in force on every worker."""
         self.clocks = clocks
         self._serve = serve
         self._tell = tell
@@ -95,8 +96,8 @@ class Revocations:
         self._own.append(ended)
         self.entries.remember(ended, self.clocks.steady())
         self._tell_news()
-        if self._is_shared:
-            await asyncio.sleep(self._max_age_seconds + TIMER_SECONDS)
+        if self.enforce_seconds:
+            await asyncio.sleep(self.enforce_seconds)
 
     async def read(self) -> None:
         """Read what was committed since the last time, and forget what is over.

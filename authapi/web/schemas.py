@@ -35,7 +35,14 @@ def text(says: str, **options: Any) -> fields.String:
 
 _SCOPE = "What the token may do, if not all that the client was granted."
 _WORDS = {each for each in fields.Boolean.truthy | fields.Boolean.falsy if isinstance(each, str)}
+_VERIFIERS = "True answers when no verifier elsewhere accepts the token any more, either."
 _BOOLEANS = [True, False, 1, 0, *sorted(_WORDS)]
+
+
+def boolean(says: str) -> fields.Boolean:
+    """False if it is left out."""
+    metadata = {"description": says, "type": ["boolean", "string", "integer"], "enum": _BOOLEANS}
+    return fields.Boolean(load_default=False, metadata=metadata)
 
 
 class LoginPayload(Payload):
@@ -49,14 +56,8 @@ class RefreshPayload(Payload):
 
 class LogoutPayload(Payload):
     access_token = text("In place of the header.", load_default=None)
-    everywhere = fields.Boolean(
-        load_default=False,
-        metadata={
-            "description": "True ends every session of the client.",
-            "type": ["boolean", "string", "integer"],
-            "enum": _BOOLEANS,
-        },
-    )
+    everywhere = boolean("True ends every session of the client.")
+    verifiers = boolean(_VERIFIERS)
 
 
 class OAuthPayload(Payload):
@@ -81,9 +82,14 @@ class TokenPayload(OAuthPayload):
     token = text("An access token, or a refresh token.", required=True)
 
 
+class RevocationPayload(TokenPayload):
+    verifiers = boolean(_VERIFIERS)
+
+
 # Made once: a schema takes longer to make than to use.
 LOGIN = LoginPayload()
 REFRESH = RefreshPayload()
 LOGOUT = LogoutPayload()
 GRANT = GrantPayload()
 TOKEN = TokenPayload()
+REVOCATION = RevocationPayload()

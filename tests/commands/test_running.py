@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -19,11 +19,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from authapi.commands.database import demand_right_clock
-from authapi.commands.running import Failure
+from authapi.commands.running import FOLLOWED, Failure, settle_seconds
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import Schedule
 from authapi.engines.database import Database
+from authapi.revocation.revocations import TIMER_SECONDS
 from authapi.telemetry.version import VERSION
 from manage import cli
 from settings import Settings
@@ -75,8 +76,8 @@ def max_age() -> float:
     return 0
 
 
-def run(url: str, *arguments: str) -> Result:
-    environ = {"SECRET_KEY": SECRET, "DATABASE_URL": url, "REVOCATION_MAX_AGE_SECONDS": "0"}
+def run(url: str, *arguments: str, **environ: str) -> Result:
+    environ |= {"SECRET_KEY": SECRET, "DATABASE_URL": url, "REVOCATION_MAX_AGE_SECONDS": "0"}
     return CliRunner().invoke(cli, arguments, env=environ)
 
 
@@ -309,3 +310,38 @@ def test_a_purge_by_another_clock_than_the_databases_is_refused(
             asyncio.run(act())
     else:
         asyncio.run(act())
+
+
+SETTLES = {
+    "disable-client": ["reporting"],
+    "set-scopes": ["reporting", "reports:read"],
+    "revoke-key": ["{key_id}"],
+    "end-all-sessions": [],
+}
+
+
+@pytest.mark.parametrize("command", SETTLES)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_where_verifiers_elsewhere_may_be_it_is_done_when_they_know(
+    command: str, settings: Settings, registered: Registered, tmp_path: Path, kid: str
+) -> None:
+    """The keys that are published make them possible."""
+    run(settings.database_url, "set-scopes", "reporting", "reports:read reports:write")
+    arguments = [part.format(key_id=registered.key_id) for part in SETTLES[command]]
+    began = time.monotonic()
+    result = run(settings.database_url, command, *arguments, "--yes", FEED_LEASE_SECONDS="1")
+    assert result.exit_code == 0, result.output
+    assert time.monotonic() - began >= 1
+    assert FOLLOWED in result.stdout
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_where_none_may_be_nobody_waits_for_them(
+    settings: Settings, registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIGNING_KEYS_FILE", raising=False)
+    result = run(settings.database_url, "disable-client", "reporting", "--yes")
+    assert result.stdout == "Disabled 'reporting'; its sessions are ended.\n"
+    chosen = replace(settings, revocation_max_age_seconds=0.5, feed_lease_seconds=1.5)
+    assert settle_seconds(chosen) == 0.5 + TIMER_SECONDS
+    assert settle_seconds(replace(chosen, signing_keys_file="keys.json")) == 1.5 + TIMER_SECONDS

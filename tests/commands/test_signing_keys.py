@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from authapi.commands.running import FOLLOWED
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_key_file import read
 from authapi.credentials.signing_keys import ALGORITHMS
@@ -104,7 +105,7 @@ def test_in_an_emergency_it_signs_when_the_command_returns_and_it_warns(
     assert states.pop(old) == "verifying"
     assert list(states.values()) == ["signing"]
     result = manage("retire-signing-key", old, "--yes")
-    assert result.stdout == f"Retired {old}; what it signed is refused.\n"
+    assert result.stdout == f"Retired {old}; what it signed is refused.{FOLLOWED}\n"
     assert json.loads(result.stderr)["event"] == "signing_key_retired"
     assert [key["kid"] for key in report(manage, "list-signing-keys")] == list(states)
 

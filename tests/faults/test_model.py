@@ -584,7 +584,7 @@ class LeaseWithoutEnd(Revocations):
 
 class AnswersAtOnce(Revocations):
     async def enforce(self, ended: Ended) -> None:
-        self._is_shared = False
+        self.enforce_seconds = 0
         await super().enforce(ended)
 
 

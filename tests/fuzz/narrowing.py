@@ -34,5 +34,5 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
             if name in LINKS:
                 operation["responses"]["200"]["links"] = NARROWED["links"][LINKS[name]]
             for parameter in operation.get("parameters", []):
-                parameter["schema"] = NARROWED["scope"]
+                parameter["schema"] = NARROWED[parameter["name"]]
     return document

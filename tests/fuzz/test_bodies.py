@@ -25,7 +25,7 @@ from tests.fuzz.budget import budget
 pytestmark = pytest.mark.usefixtures("unwatched")
 
 FIELDS = {"/login": "client_key", "/refresh-token": "refresh_token", "/logout": "access_token"}
-OPTIONAL = ("everywhere", "scope")
+OPTIONAL = ("everywhere", "scope", "verifiers")
 PATHS = st.sampled_from(sorted(FIELDS))
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"

@@ -34,6 +34,7 @@ from tests.serving import Served, serve
 DESCRIPTION = narrowed(build(routes, VERSION))
 SECRET = "the-secret-of-the-service-that-the-fuzzers-call"
 CLIENT, KEY = new_client_id(), new_client_key()
+GRANTED = "a b revocations:read"
 ISSUER = "https://auth.example"
 TOKENS = Tokens([SECRET], ISSUER, "auth-api", 900, 604_800, 10)
 TOKENS.serve(DATABASE_ID)
@@ -97,7 +98,7 @@ GRANT = {
     "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "400", "401", "413"]}},
 }
 CREDENTIALS = ("client_id", "client_secret", "client_assertion")
-PROTECTED = ("/me", "/secure-data", "/logout", "/verify")
+PROTECTED = ("/me", "/secure-data", "/logout", "/verify", "/revocations")
 CACHED = {
     "/.well-known/jwks.json": 3600,
     "/.well-known/oauth-authorization-server": 3600,
@@ -117,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         await make_database(url)
         async with Database(url) as database:
             now = int(time.time())
-            assert await registry.create_client(database, CLIENT, "fuzzed", KEY, now, "a b")
+            assert await registry.create_client(database, CLIENT, "fuzzed", KEY, now, GRANTED)
 
     asyncio.run(prepare())
     environ = {
@@ -208,7 +209,7 @@ def test_a_client_is_answered_as_described(
         assert response.status_code == 200
 
 
-@for_strangers.include(path=["/me", "/secure-data", "/verify"]).parametrize()  # type: ignore[untyped-decorator]
+@for_strangers.include(path=["/me", "/secure-data", "/verify", "/revocations"]).parametrize()  # type: ignore[untyped-decorator]
 @budget(100)
 def test_a_stranger_is_answered_as_described(
     case: Any, served: Served, session: requests.Session
