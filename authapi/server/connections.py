@@ -6,7 +6,7 @@ But uvicorn sets no limit: anybody may send an endless head, or keep a connectio
 
 import asyncio
 import math
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import orjson
@@ -21,6 +21,7 @@ from authapi.errors import InvalidRequest, Refusal
 from authapi.http_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
 from authapi.server.limits import LIMITS, Limits
 from authapi.server.strict_heads import judge_head, without_upgrade
+from authapi.web.requests import HOLDING
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
@@ -31,6 +32,19 @@ _ANSWER = (
     b"content-type: application/json\r\ncache-control: no-store\r\n"
     b"x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
 )
+
+
+class Holding:
+    """Within it, a request waits for what may take seconds to happen: its connection has a budget
+    of its own, or else those who wait would push out all others."""
+
+    is_on = False
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_on = False
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -45,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
+        self.holding = Holding()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -91,6 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {HOLDING: cast(Any, self.holding)}
         if not self._in_head:
             self._await_head(received=self._chunk)
 
@@ -159,8 +175,10 @@ class GuardedProtocol(HttpToolsProtocol):
         return self._received == 0 if self._in_head else self.cycle.response_complete
 
     def _make_room(self) -> None:
-        others = [other for other in self.connections if not other.transport.is_closing()]
-        min(others, key=lambda other: other.waits_since or math.inf).transport.abort()
+        counted = [other for other in self.connections if not other.holding.is_on]
+        if len(counted) > self._limits.connections:
+            others = [other for other in counted if not other.transport.is_closing()]
+            min(others, key=lambda other: other.waits_since or math.inf).transport.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer, unless an answer has begun, and close."""

@@ -1,9 +1,11 @@
-"""How many connections a worker holds, and how long it waits for whoever is slow."""
+"""How many connections a worker has, and how long it waits for whoever is slow."""
 
 import logging
+import os
 import resource
 from dataclasses import dataclass, replace
 
+MAX_HELD = "FEED_MAX_HELD"
 SPARE_DESCRIPTORS = 64
 """For the database, the log and what else a worker has open, beside its connections."""
 
@@ -16,6 +18,8 @@ class Limits:
 
     connections: int = 1_000
     """Past it, the connection that has kept us waiting for the longest is closed."""
+    held: int = 2_000
+    """Connections besides, of polls that are held until there is news."""
     wait_seconds: float = 10.0
     """How long a head may take to arrive, then a body, and then an answer to be read."""
     check_seconds: float = 1.0
@@ -29,14 +33,27 @@ def within_descriptors(limits: Limits) -> Limits:
 
     Else the system refuses new ones, and nothing in the log says why.
     """
-    needed = limits.connections + SPARE_DESCRIPTORS
+    needed = limits.connections + limits.held + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
-            connections = max(1, soft - SPARE_DESCRIPTORS)
-            details = {"allowed": soft, "needed": needed, "connections": connections}
+            limits = _shared(limits, soft - SPARE_DESCRIPTORS)
+            found = {"connections": limits.connections, "held": limits.held}
+            details = {"allowed": soft, "needed": needed, **found}
             logger.warning("few_file_descriptors", extra={"details": details})
-            return replace(limits, connections=connections)
+    return limits
+
+
+def _shared(limits: Limits, room: int) -> Limits:
+    """Fewer are held, but a quarter of the room is for them."""
+    held = max(1, min(limits.held, max(room - limits.connections, room // 4)))
+    return replace(limits, connections=max(1, min(limits.connections, room - held)), held=held)
+
+
+def limits_of_workers(limits: Limits, max_held: int) -> Limits:
+    """With what is to be held at the most, or what this process lets its workers hold."""
+    limits = within_descriptors(replace(limits, held=max_held))
+    os.environ[MAX_HELD] = str(limits.held)  # where a worker reads what it may hold
     return limits

@@ -27,7 +27,7 @@ from authapi.engines.sqlite_files import AlreadyServed, demand_writable, server_
 from authapi.errors import TemporarilyUnavailable
 from authapi.server import development, metrics
 from authapi.server.connections import GuardedProtocol
-from authapi.server.limits import LIMITS, Limits, within_descriptors
+from authapi.server.limits import LIMITS, Limits, limits_of_workers
 from authapi.server.listening import CannotListen, explain_fault, listen, port_of
 from authapi.store import clients
 from authapi.telemetry.logs import configure_logging
@@ -60,7 +60,8 @@ def main(
         load_routes(settings.routes, routes)
         configure_logging(settings.log_level, sys.stdout)
         warn_of_slips()
-        config = configure_server(settings, within_descriptors(limits), stop_seconds)
+        limits = limits_of_workers(limits, settings.feed_max_held)
+        config = configure_server(settings, limits, stop_seconds)
         # First: if the port is in use, the demo key that is shown once must not be lost.
         listener = listen(settings.host, settings.port)
         folder = folder_of_metrics(settings)

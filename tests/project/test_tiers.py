@@ -22,6 +22,7 @@ NOT_IN_CORE = {
     "tests/pages": "types every command that the pages show",
     "tests/project/test_make.py": "makes a virtual environment",
     "tests/project/test_postman.py": "runs newman",
+    "tests/server/test_feed.py": "real processes, one for each test",
     "tests/server/test_listening.py": "real processes, one for each test",
     "tests/server/test_nginx.py": "real processes, nginx among them",
     "tests/server/test_served.py": "real processes, one for each test",

@@ -17,8 +17,11 @@ from uvicorn.server import ServerState
 
 from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits
+from authapi.web.requests import holding_of
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HOLD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
+HELD_SECONDS = 1.0
 LONG = b"x" * 1_000_000
 
 
@@ -28,6 +31,9 @@ PATIENT = Limits(connections=3, check_seconds=0.05)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/held":
+        with holding_of(scope):
+            await asyncio.sleep(HELD_SECONDS)
     await Response(LONG)(scope, receive, send)
 
 
@@ -107,6 +113,27 @@ def test_whoever_waited_longest_makes_room(patient: uvicorn.Server) -> None:
         with pytest.raises(ConnectionError):
             if first.recv(1) == b"":
                 raise ConnectionResetError
+
+
+def held(server: uvicorn.Server) -> int:
+    connections = cast("set[GuardedProtocol]", server.server_state.connections)
+    return sum(connection.holding.is_on for connection in connections)
+
+
+def test_those_who_are_held_count_apart_and_make_no_room(patient: uvicorn.Server) -> None:
+    with ExitStack() as stack:
+        polls = [stack.enter_context(connect(patient)) for _ in range(3)]
+        for poll in polls:
+            poll.sendall(HOLD)
+        wait_until(lambda: held(patient) == 3)
+        others = [stack.enter_context(connect(patient)) for _ in range(3)]
+        for other in others:
+            other.sendall(GET)
+            assert other.recv(12) == b"HTTP/1.1 200"
+        stack.enter_context(connect(patient))  # which one of the others makes room for
+        for poll in polls:
+            assert poll.recv(12) == b"HTTP/1.1 200"
+        wait_until(lambda: held(patient) == 0)
 
 
 def test_no_connection_asks_for_much_at_once(patient: uvicorn.Server) -> None:

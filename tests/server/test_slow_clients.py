@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from authapi.server.limits import LIMITS, Limits
-from authapi.server.main import STOP_SECONDS
 from tests.checks import assert_answer
-from tests.serving import ROOT, Served, create_client, serve
+from tests.limiting import limited
+from tests.serving import Served, create_client, serve
 
 SLOW = 500
 FLOOD = 10_000
@@ -44,14 +44,6 @@ HALF_HEAD = GET[:-2]
 HALF_BODY = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
 UNREAD = GET * 50
 
-LAUNCHER = """import sys
-sys.path[0] = {root!r}
-from authapi.server.main import main
-from authapi.server.limits import Limits
-if __name__ == "__main__":
-    main([], {limits!r}, {stop_seconds})
-"""
-
 
 @pytest.fixture(scope="module", autouse=True)
 def many_files() -> Iterator[None]:
@@ -66,19 +58,6 @@ def many_files() -> Iterator[None]:
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     limits = replace(QUICK, wait_seconds=1.0)
     with limited(tmp_path_factory.mktemp("impatient"), limits) as served:
-        yield served
-
-
-@contextmanager
-def limited(
-    folder: Path, limits: Limits, stop_seconds: int = STOP_SECONDS, **environ: str
-) -> Iterator[Served]:
-    """The service with smaller limits: everything else is as it is."""
-    code = folder / "code"
-    code.mkdir()
-    launcher = LAUNCHER.format(root=str(ROOT), limits=limits, stop_seconds=stop_seconds)
-    (code / "app.py").write_text(launcher)
-    with serve(folder, code, **environ) as served:
         yield served
 
 
