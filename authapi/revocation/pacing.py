@@ -27,13 +27,15 @@ class Pacing:
         self.held = 0
         self.is_due = False
         self._went_out_at = -math.inf
+        self._went_to = 0
         self._news = asyncio.Event()
 
     def tell(self) -> None:
         """Let news go out: at once, or together with what else comes in the pause."""
         if self.is_due:
             return
-        pause = max(PAUSE_SECONDS, PAUSE_SECONDS_EACH * self.held)
+        # Those whom the last news went to may be on their way back.
+        pause = max(PAUSE_SECONDS, PAUSE_SECONDS_EACH * max(self.held, self._went_to))
         wait = self._went_out_at + min(pause, self._max_pause_seconds) - self._steady()
         if wait > 0:
             self.is_due = True
@@ -43,7 +45,7 @@ class Pacing:
 
     def _let_out(self) -> None:
         self.is_due = False
-        self._went_out_at = self._steady()
+        self._went_out_at, self._went_to = self._steady(), self.held
         news, self._news = self._news, asyncio.Event()
         news.set()
 

@@ -103,6 +103,20 @@ def test_the_pause_grows_with_those_who_wait_up_to_a_quarter_of_the_lease(
     run(action)
 
 
+def test_those_whom_news_just_went_to_count_for_the_pause() -> None:
+    """They ask again in a moment, and would all be answered at the next log-out."""
+
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        pacing.held = 500
+        pacing.tell()
+        pacing.held = 0
+        steady.advance(0.199)
+        pacing.tell()
+        assert pacing.is_due
+
+    run(action)
+
+
 def test_no_more_wait_than_may() -> None:
     async def action(pacing: Pacing, steady: Clock) -> None:
         polls = [begin(pacing) for _ in range(2)]
