@@ -157,6 +157,8 @@ async def revocations(request: Request[State]) -> Answer:
     asked = parameters_of(request, "after", "wait")
     cursor, wait_seconds = _cursor(asked.get("after")), read_wait(asked.get("wait", "0"))
     found = await request.state["feed"].poll(cursor, wait_seconds, holding_of(request.scope))
+    if wait_seconds:  # in which the token may have been ended
+        await request.state["sessions"].check(str(extract_bearer(request.scope["headers"])))
     return await compressed(Answer(found), request.scope["headers"])
 
 

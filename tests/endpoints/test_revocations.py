@@ -232,6 +232,17 @@ def test_it_is_for_those_with_the_scope(api: TestClient) -> None:
 
 
 @on_one_engine
+def test_who_is_ended_while_held_is_told_nothing(api: TestClient) -> None:
+    """A verifier whose client is disabled must not go on for as long as it had wanted to wait."""
+    query = {"after": poll(api)["cursor"], "wait": "5"}
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(api.get, "/revocations", params=query, headers=verifier())
+        time.sleep(0.05)
+        log_out(api, forge.token(sub="verifier", sid="v", scope=SCOPE))
+        assert_refused(held.result(timeout=30), 401, "invalid_token")
+
+
+@on_one_engine
 def test_as_readings_fail_it_is_believed_for_less_long_and_then_unavailable(
     settings: Settings, clock: Clock, steady: Clock
 ) -> None:
