@@ -10,17 +10,30 @@ import asyncio
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from authapi.credentials.signing_keys import SigningKey
 from authapi.errors import TemporarilyUnavailable, UnknownCursor
 from authapi.revocation.cursors import Cursor
-from authapi.revocation.entries import MARGIN_SECONDS, Entry
+from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.revocation.pacing import Pacing
 from authapi.revocation.revocations import TIMER_SECONDS, Revocations
 
 PAGE = 50_000
 """So many ids are 2 MB."""
+MAX_PAGES = 8
+"""So many are remembered, since all who wait lack the same."""
+
+
+class Page(NamedTuple):
+    """What is past a position, or the first part of it unless it `is_last`; `reached` is where that
+    ends, and `life_seconds` how long the longest of its entries matters."""
+
+    revoked: dict[str, float]
+    reached: int
+    is_last: bool
+    life_seconds: float
 
 
 class Feed:
@@ -33,14 +46,16 @@ class Feed:
         lease_seconds: float,
         access_seconds: float,
         leeway_seconds: float,
-        page: int = PAGE,
+        page_size: int = PAGE,
     ) -> None:
         self._revocations = revocations
         self._pacing = pacing
         self._lease_seconds = lease_seconds
         self._access_seconds = access_seconds
         self._spare_seconds = leeway_seconds + MARGIN_SECONDS
-        self._page = page
+        self._page_size = page_size
+        # One of 50,000 takes 70 ms: made for each of a thousand verifiers, it would be an outage.
+        self._page = lru_cache(MAX_PAGES)(self._make_page)
         self._keys: Sequence[SigningKey] = ()
 
     @property
@@ -73,11 +88,21 @@ class Feed:
         """
         came = self._revocations.clocks.steady()
         self._demand_recent()
+        if cursor and cursor.database_id != self._revocations.database_id:
+            await self._catch_up()
         if cursor and wait_seconds and (self._pacing.is_due or not self._lacks(cursor)):
             with holding or nullcontext():
                 await self._pacing.hold(wait_seconds, lambda: self._lacks(cursor))
             self._demand_recent()
         return self._answer(cursor, came)
+
+    async def _catch_up(self) -> None:
+        """The database may be another one since the last reading, as who sent the cursor knows."""
+        try:
+            async with asyncio.timeout(self._lease_seconds / 2):
+                await self._revocations.catch_up()
+        except TimeoutError:
+            raise TemporarilyUnavailable("the copy is old") from None
 
     def _demand_recent(self) -> None:
         if self._revocations.age_seconds() > self._lease_seconds / 2:
@@ -96,24 +121,27 @@ class Feed:
 
     def _answer(self, cursor: Cursor | None, came: float) -> dict[str, Any]:
         copy, database_id = self._revocations, self._revocations.database_id
-        lacked = copy.entries.since(self._position(cursor) if cursor else 0)
-        page = lacked[: self._page]
-        is_all = len(page) == len(lacked)
-        reached = copy.entries.last if is_all else page[-1][1].position
+        entries, since = copy.entries, self._position(cursor) if cursor else 0
+        page = self._page(entries.run, since, entries.last)
         answer = {
-            "revoked": {ended_id: entry.revoked_at for ended_id, entry in page},
+            "revoked": page.revoked,
             "keys": [key.kid_in(database_id) for key in self._keys],
-            "purged_until": copy.entries.over,
-            "cursor": str((cursor or Cursor(database_id, {})).moved(copy.entries.run, reached)),
-            "keep": self._keep_seconds([entry for _, entry in page]),
+            "purged_until": entries.over,
+            "cursor": str((cursor or Cursor(database_id, {})).moved(entries.run, page.reached)),
+            "keep": math.ceil(page.life_seconds + self._spare_seconds),
             "lease": self._lease_seconds,
         }
-        if is_all:
+        if page.is_last:
             fresh_for = self._lease_seconds + copy.read_at - came
             answer["fresh_for"] = math.floor(fresh_for * 1000) / 1000  # rounded up, it would lie
         return answer
 
-    def _keep_seconds(self, entries: Sequence[Entry]) -> int:
-        """For how long they can matter to a verifier, from when they come there."""
-        lives = [entry.access_expires_at - entry.revoked_at for entry in entries]
-        return math.ceil(max([self._access_seconds, *lives]) + self._spare_seconds)
+    def _make_page(self, run: str, since: int, last: int) -> Page:
+        """Of the run and up to the position that are now the newest."""
+        lacked = self._revocations.entries.since(since)
+        page = lacked[: self._page_size]
+        is_last = len(page) == len(lacked)
+        reached = last if is_last else page[-1][1].position
+        revoked = {ended_id: entry.revoked_at for ended_id, entry in page}
+        lives = [entry.access_expires_at - entry.revoked_at for _, entry in page]
+        return Page(revoked, reached, is_last, max([self._access_seconds, *lives]))

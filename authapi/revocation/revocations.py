@@ -62,6 +62,7 @@ class Revocations:
         """When the last reading of the database began, by the steady clock."""
         self._own: list[Ended] = []
         self._told = ("", 0)
+        self._was_read = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -118,7 +119,15 @@ class Revocations:
             raise
         self.read_at = began
         self._forget()
+        self._was_read.set()
+        self._was_read = asyncio.Event()
         self._tell_news()
+
+    async def catch_up(self) -> None:
+        """Return once a reading has ended that began no sooner than this was asked for."""
+        asked_at = self.clocks.steady()
+        while self.read_at < asked_at:
+            await self._was_read.wait()
 
     def mark_change(self) -> None:
         """For what is no entry, and yet news for who follows them."""

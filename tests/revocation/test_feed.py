@@ -40,7 +40,7 @@ class Node:
         self.copy: Revocations = copy_of(
             self.database, self.wall, self.steady, tell=self.pacing.tell
         )
-        self.feed = Feed(self.copy, self.pacing, LEASE, 900, 10, page=3)
+        self.feed = Feed(self.copy, self.pacing, LEASE, 900, 10, page_size=3)
 
     async def revoke(self, *ended_ids: str) -> None:
         for ended_id in ended_ids:
@@ -164,6 +164,43 @@ def test_what_this_database_never_said_is_unknown(run: Run, database_id: str) ->
         position = 2 if database_id == DATABASE_ID else 1
         with pytest.raises(UnknownCursor):
             await node.feed.poll(Cursor(database_id, {node.copy.entries.run: position}))
+
+    run(action)
+
+
+def test_a_worker_that_lags_reads_before_it_calls_another_database_unknown(run: Run) -> None:
+    """Else who heard of it elsewhere would begin anew with what is over."""
+
+    async def action(node: Node) -> None:
+        await database_identity.change_identity(node.database, "f" * 16, int(NOW))
+        await end(node.database, "one")
+        node.steady.advance(0.05)
+        poll = asyncio.create_task(node.feed.poll(Cursor("f" * 16, {"another000": 77})))
+        await asyncio.sleep(0.01)
+        assert not poll.done()
+        await node.copy.read()
+        assert list((await poll)["revoked"]) == ["one"]
+
+    run(action)
+
+
+def test_a_worker_that_cannot_read_calls_no_database_unknown(run: Run) -> None:
+    async def action(node: Node) -> None:
+        feed = Feed(node.copy, node.pacing, 0.02, 900, 10)
+        node.steady.advance(0.005)
+        with pytest.raises(TemporarilyUnavailable):
+            await feed.poll(Cursor("f" * 16, {"another000": 77}))
+
+    run(action)
+
+
+def test_what_several_lack_is_put_together_once(run: Run) -> None:
+    async def action(node: Node) -> None:
+        await node.revoke("one")
+        told, other = await node.feed.poll(None), await node.feed.poll(None)
+        assert told["revoked"] is other["revoked"]
+        await node.revoke("two")
+        assert len((await node.feed.poll(None))["revoked"]) == 2
 
     run(action)
 
