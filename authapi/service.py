@@ -162,7 +162,8 @@ class Service:
             yield self.signing_keys.poll, WATCH_SECONDS
 
     def _gauges(self) -> dict[str, float]:
-        return {"age": self._revocations.age_seconds(), "entries": len(self._revocations)}
+        age, entries = self._revocations.age_seconds(), len(self._revocations)
+        return {"age": age, "entries": entries, "held": self.feed.held}
 
     async def _renew_issuing(self) -> None:
         await self._issuing.renew(self.tokens.database_id, self._clocks.wall())

@@ -55,6 +55,7 @@ GAUGES = {
         "Since the oldest copy of the revocations was last read, of all workers.",
     ),
     "entries": ("auth_revocations_entries", "Entries of the largest copy of the revocations."),
+    "held": ("auth_revocations_polls_held", "Polls of verifiers that one worker holds, at most."),
 }
 
 

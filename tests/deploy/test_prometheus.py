@@ -69,7 +69,7 @@ def test_events_are_those_of_the_audit_trail() -> None:
 
 
 def test_each_alert_says_what_it_is_and_what_to_do() -> None:
-    assert len(ALERTS) == 6
+    assert len(ALERTS) == 7
     for alert in ALERTS:
         assert alert["labels"]["severity"] in ("critical", "warning")
         assert alert["annotations"]["summary"].endswith(".")

@@ -20,7 +20,7 @@ from authapi.telemetry.version import VERSION
 from tests.conftest import SECRET, Registered
 from tests.serving import create_client, free_port, request, run, serve, watched
 
-GAUGES = {"age": 0.25, "entries": 3.0}
+GAUGES = {"age": 0.25, "entries": 3.0, "held": 0.0}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ TOOK = "auth_http_request_duration_seconds"
 
 def test_the_counts_of_all_workers_are_added_up(folder: Path) -> None:
     write(counted())
-    write(counted(), {"age": 7.5, "entries": 1.0})
+    write(counted(), {"age": 7.5, "entries": 1.0, "held": 2.0})
     told = read(folder)
     assert told[named(f"{TOOK}_count", **ME)] == 4
     assert told[named(f"{TOOK}_sum", **ME)] == pytest.approx(18.004)
@@ -83,6 +83,7 @@ def test_the_counts_of_all_workers_are_added_up(folder: Path) -> None:
     assert told["auth_workers"] == 2
     assert told["auth_revocations_age_seconds"] == 7.5
     assert told["auth_revocations_entries"] == 3
+    assert told["auth_revocations_polls_held"] == 2
     assert told[named("auth_build_info", version=VERSION)] == 1
 
 
@@ -124,6 +125,7 @@ def test_before_anything_was_counted_all_names_are_there(folder: Path) -> None:
         "auth_group_commit_statements",
         "auth_revocations_age_seconds",
         "auth_revocations_entries",
+        "auth_revocations_polls_held",
         "auth_workers",
         "auth_build_info",
     }
