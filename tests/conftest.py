@@ -240,6 +240,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 LONGEST = (
     "tests/pages",
+    "tests/offline",
     "tests/deploy/test_container.py",
     "tests/server/test_served.py",
     "tests/faults/test_model.py",

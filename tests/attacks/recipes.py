@@ -118,6 +118,9 @@ def text(content: Any, names: Mapping[str, str]) -> bytes:
 class Forger:
     """Makes requests at the time `now` for a service that signs with `CURRENT`."""
 
+    alg = "HS256"
+    kids = {"kid": kid(CURRENT), "previous_kid": kid(PREVIOUS), "unknown_kid": kid(UNKNOWN)}
+
     def __init__(self, now: float, client_key: str) -> None:
         self._now = int(now)
         self._client_key = client_key
@@ -163,7 +166,7 @@ class Forger:
 
     def _try(self, jti: str, recipe: Json, target: Target) -> tuple[bytes, Names]:
         claims, names = self._claims(jti, recipe.get("kind", target.kind), target)
-        ours = {"alg": "HS256", "typ": names["typ"], "kid": names["kid"]}
+        ours = {"alg": self.alg, "typ": names["typ"], "kid": names["kid"]}
         names |= {
             "header": self._segment(recipe, "header", names, ours),
             "payload": self._segment(recipe, "claims", names, claims),
@@ -188,9 +191,7 @@ class Forger:
             "now": str(self._now),
             "typ": typ,
             "other_typ": other,
-            "kid": kid(CURRENT),
-            "previous_kid": kid(PREVIOUS),
-            "unknown_kid": kid(UNKNOWN),
+            **self.kids,
         }
         return claims, names
 
@@ -222,15 +223,17 @@ class Forger:
             return text(recipe["bytes"], names)
         if "alg" in recipe:
             return sign_as_a_stranger(recipe["alg"], message)
-        key = recipe.get("key", "current")
-        key = KEYS[key]() if isinstance(key, str) else text(key, names)
-        if "hash" in recipe:
-            signature = hashlib.new(recipe["hash"], key + message).digest()
-        else:
-            signature = hmac.new(key, message, recipe.get("hmac", "sha256")).digest()
+        signature = self._sign(recipe, message, names)
         if recipe.get("as") == "hex":
             signature = signature.hex().encode()
         return signature[: recipe.get("first")]
+
+    def _sign(self, recipe: Json, message: bytes, names: Names) -> bytes:
+        key = recipe.get("key", "current")
+        key = KEYS[key]() if isinstance(key, str) else text(key, names)
+        if "hash" in recipe:
+            return hashlib.new(recipe["hash"], key + message).digest()
+        return hmac.new(key, message, recipe.get("hmac", "sha256")).digest()
 
 
 def _dump(content: Any) -> str:

@@ -19,6 +19,7 @@ NOT_IN_CORE = {
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
     "tests/html/test_browser.py": "runs Chromium, and Node",
+    "tests/offline": "runs verifiers as processes, on Node too, and waits for leases to end",
     "tests/pages": "types every command that the pages show",
     "tests/project/test_make.py": "makes a virtual environment",
     "tests/project/test_postman.py": "runs newman",

@@ -1,0 +1,1 @@
+"""The verifiers of the feed, in Python and on Node."""

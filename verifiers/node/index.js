@@ -1,0 +1,253 @@
+// Verifies the access tokens of auth-api offline, and refuses what was ended there.
+// The README says what the options mean, and what is promised. Durations are in seconds.
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { compactVerify, importJWK } from 'jose';
+
+const NAMES = 'iss,aud,sub,sid,jti,key_id,scope,era,iat,exp,client_id';
+const TEXTS = ['sub', 'sid', 'jti', 'key_id', 'scope'];
+const LATEST = 2 ** 53;
+const MAX_TOKEN_LENGTH = 4096, MAX_REMEMBERED = 10_000;
+const REQUEST_SECONDS = 5, REFUSED_SECONDS = 5, LOAD_EVERY_SECONDS = 1, FORGET_EVERY_SECONDS = 10;
+const CURSOR = /^[0-9A-Za-z._-]{1,250}$/;
+
+/** This token opens nothing: its caller needs another one. */
+export class Refused extends Error {
+  status = 401; error = 'invalid_token'; headers = { 'WWW-Authenticate': 'Bearer error="invalid_token"' };
+}
+/** Whether the token was ended is not known now: its caller tries again with the same one. */
+export class Unavailable extends Error {
+  status = 503; error = 'temporarily_unavailable'; headers = { 'Retry-After': '1' };
+}
+
+/** The token of an `Authorization: Bearer` header (RFC 6750, 2.1), if it is one. */
+export const bearerToken = (header) => /^bearer (.*)$/is.exec(header ?? '')?.[1].replace(/^ +| +$/g, '');
+
+const encode = (data) => Buffer.from(data).toString('base64url');
+const isCanonical = (text) => encode(Buffer.from(text, 'base64url')) === text;
+const headerSegment = (alg, kid) => encode(JSON.stringify({ alg, typ: 'at+jwt', kid }));
+const steadyClock = () => performance.now() / 1000, wallClock = () => Date.now() / 1000;
+
+// JSON as the service writes it: no name twice, no space, no escape; `era` is a number that may end in `.0`.
+const asWritten = (claims, text) => [...NAMES.split(',')].map((name) => {
+  const whole = name === 'era' && Number.isInteger(claims.era) && text.includes(`"era":${claims.era}.0,`);
+  return `"${name}":${JSON.stringify(claims[name])}${whole ? '.0' : ''}`;
+});
+
+function readClaims(bytes, issuer, audience) {
+  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), claims = JSON.parse(text);
+  if (Object.keys(claims ?? {}).join() !== NAMES || `{${asWritten(claims, text)}}` !== text) throw new Refused('not as the service writes it');
+  const { iss, aud, era, iat, exp } = claims;
+  if (iss !== issuer || aud !== audience) throw new Refused('not issued there, or for others');
+  if (!TEXTS.every((name) => typeof claims[name] === 'string') || claims.client_id !== claims.sub
+    || ![era, iat, exp].every((each) => Number.isFinite(each) && each >= 0 && each < LATEST)
+    || !Number.isInteger(iat) || !Number.isInteger(exp) || iat >= exp) throw new Refused('values that the service does not issue');
+  return claims;
+}
+
+function checkAnswer({ revoked, keys, purged_until, cursor, keep, lease, fresh_for }) {
+  const times = [purged_until, keep, lease, fresh_for ?? 0, ...Object.values(revoked)];
+  if (!times.every(Number.isFinite) || keep <= 0 || lease <= 0 || !keys.every((kid) => typeof kid === 'string') || !CURSOR.test(cursor)) {
+    throw new Error('no answer of the feed');
+  }
+}
+
+const told = async (response) => `${response.status} ${(await response.json().catch(() => null))?.error ?? ''}`.trim();
+
+export function createVerifier({
+  url, clientKey, algorithms = ['ES256'], lease: ownLease, patience = 2, issuer = 'auth-api', audience = 'auth-api',
+  leeway = 10, accessSeconds = 86_400, steady = steadyClock, wall = wallClock, log = console.warn,
+}) {
+  const closing = new AbortController(), base = url.replace(/\/$/, '');
+  const never = { steady: -Infinity, wall: -Infinity };
+  const nothing = () => ({ entries: new Map(), keys: new Set(), purgedUntil: 0, cursor: '', good: never, forgetAt: -Infinity });
+  let held = nothing(), keys = new Map(), kids = new Set(), missing = new Set(), remembered = new Map();
+  let lease = 1.5, token = '', renewAt = 0, loginAt = -Infinity, refusal = '', loadAt = -Infinity, loading = false;
+  let fault = '', keyFault = '', toldState = '', waiting = new Set();
+
+  const ask = (path, seconds, options) => fetch(base + path, {
+    redirect: 'error', ...options, signal: AbortSignal.any([closing.signal, AbortSignal.timeout(Math.ceil(seconds * 1000))]) });
+  // Both clocks: one stands still in a suspended machine, the other may be set.
+  const isFresh = () => steady() < held.good.steady && wall() < held.good.wall;
+  const failsOpen = () => ownLease !== undefined && ownLease > lease;
+  const announce = () => { for (const wake of waiting) wake(); waiting.clear(); };
+
+  // Judging
+
+  async function read(text) {
+    if (remembered.has(text)) return remembered.get(text);
+    if (text.length > MAX_TOKEN_LENGTH) throw new Refused('too long');
+    const parts = text.split('.'), key = keys.get(parts[0]), reading = keys;
+    // Each right header is known, so a stranger's is refused before it is parsed.
+    if (parts.length !== 3 || !key || !isCanonical(parts[1]) || !isCanonical(parts[2])) throw new Refused('not a token');
+    let found;
+    try {
+      const { payload } = await compactVerify(text, key.key, { algorithms: [key.alg] });
+      found = Object.freeze({ ...readClaims(payload, issuer, audience), kid: key.kid });
+    } catch (cause) { throw cause instanceof Refused ? cause : new Refused('not a token', { cause }); }
+    if (reading !== keys) return found; // they were loaded anew meanwhile
+    if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value);
+    remembered.set(text, found);
+    return found;
+  }
+
+  /** From memory: throws `Refused` or `Unavailable` without waiting for an answer. */
+  async function judge(text) {
+    if (typeof text !== 'string') throw new Refused('no token');
+    if (!isFresh()) throw new Unavailable(fault || 'nothing was told yet');
+    if (missing.has(text.split('.', 1)[0])) throw new Unavailable(keyFault || 'its key is being loaded');
+    const claims = await read(text);
+    if (!isFresh()) throw new Unavailable(fault || 'nothing was told yet'); // a 410 may have come meanwhile
+    const now = wall(), { entries } = held;
+    if (claims.exp <= now - leeway) {
+      held.purgedUntil = Math.max(held.purgedUntil, claims.exp); // so that no clock that is set back revives it
+      throw new Refused('expired');
+    }
+    if (claims.iat > now + leeway) throw new Refused('issued in the future');
+    if (claims.exp - claims.iat > accessSeconds) throw new Refused("lives longer than the service's");
+    if (entries.has(claims.sid) || entries.has(claims.jti) || entries.has(claims.key_id)) throw new Refused('ended');
+    if (entries.get(claims.sub)?.when > claims.era) throw new Refused('all sessions of the client were ended');
+    if (claims.exp <= held.purgedUntil) throw new Refused('long over');
+    if (!held.keys.has(claims.kid)) throw new Refused('its key is not in force');
+    return claims;
+  }
+
+  /** Like `judge`, but what is unavailable is waited for, for up to `patience`. */
+  async function verify(text) {
+    for (let timer; ;) {
+      let wake;
+      const news = new Promise((resolve) => { waiting.add(wake = resolve); });
+      try { return await judge(text); } catch (reason) {
+        timer ??= AbortSignal.timeout(Math.ceil(patience * 1000));
+        if (!(reason instanceof Unavailable) || timer.aborted || closing.signal.aborted) throw reason;
+        timer.addEventListener('abort', wake, { once: true });
+        await news;
+        timer.removeEventListener('abort', wake);
+      } finally { waiting.delete(wake); }
+    }
+  }
+
+  const status = () => ({
+    state: isFresh() ? 'fresh' : held.good === never ? 'empty' : 'stale',
+    lease_left: Math.max(0, Math.min(held.good.steady - steady(), held.good.wall - wall())),
+    entries: held.entries.size, last_fault: fault || keyFault, fail_open: failsOpen(),
+  });
+
+  // Following
+
+  async function logIn() {
+    token = '';
+    const now = steady();
+    if (now < loginAt) throw new Error(refusal);
+    const body = JSON.stringify({ client_key: clientKey, scope: 'revocations:read' });
+    const response = await ask('/login', REQUEST_SECONDS, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
+    if (response.status !== 200) {
+      refusal = `logging in: ${await told(response)}`;
+      if (response.status < 500) loginAt = now + REFUSED_SECONDS; // the service counts them against our address
+      throw new Error(refusal);
+    }
+    const pair = await response.json();
+    token = pair.access_token;
+    renewAt = now + 0.8 * pair.expires_in;
+  }
+
+  /** Resolves to for how long to pause; rejects with whatever is no answer. */
+  async function poll() {
+    const usual = Math.min(ownLease ?? Infinity, lease);
+    const wait = held.cursor ? Math.min(5, usual / 2 * (0.8 + 0.2 * Math.random())) : 0;
+    if (!token || steady() >= renewAt) await logIn();
+    const nonce = randomBytes(16).toString('base64url');
+    const sent = { steady: steady(), wall: wall() };
+    const response = await ask(`/revocations${held.cursor && `?after=${held.cursor}&wait=${wait.toFixed(3)}`}`, wait + usual / 2,
+      { headers: { Authorization: `Bearer ${token}`, 'X-Request-ID': nonce } });
+    if (response.headers.get('x-request-id') !== nonce) throw new Error('an answer to another request');
+    if (response.status === 401 || response.status === 403) token = '';
+    if (response.status === 410) held = nothing();
+    if (response.status !== 200) throw new Error(`polling: ${await told(response)}`);
+    const answer = await response.json();
+    checkAnswer(answer);
+    lease = answer.lease;
+    const isNew = merge(answer);
+    if (answer.fresh_for === undefined) return 0.02;
+    const span = answer.fresh_for + (ownLease === undefined ? 0 : ownLease - lease);
+    if (sent.steady + span > held.good.steady) held.good = { steady: sent.steady + span, wall: sent.wall + span };
+    fault = isFresh() ? '' : 'an answer that is too old';
+    lookForKeys();
+    tellState();
+    announce();
+    // Else a proxy that ends polls early would make a loop.
+    return isNew ? 0.02 : Math.max(0.02, sent.steady + wait - steady());
+  }
+
+  /** Whether the answer told anything new. A time never becomes an earlier one. */
+  function merge({ revoked, keys: inForce, purged_until, cursor, keep }) {
+    const before = held.purgedUntil, now = { steady: steady(), wall: wall() };
+    let isNew = inForce.length !== held.keys.size || !inForce.every((kid) => held.keys.has(kid));
+    for (const [id, when] of Object.entries(revoked)) {
+      const known = held.entries.get(id);
+      if (!(known?.when >= when)) isNew = true;
+      held.entries.set(id, { when: Math.max(when, known?.when ?? 0), wall: Math.max(when + keep, known?.wall ?? 0),
+        steady: Math.max(now.steady + keep, known?.steady ?? 0) });
+    }
+    held.keys = new Set(inForce);
+    held.purgedUntil = Math.max(before, purged_until);
+    held.cursor = cursor;
+    if (now.steady >= held.forgetAt) forget(now);
+    return isNew || held.purgedUntil !== before;
+  }
+
+  // Drops each entry whose tokens are all dead by their `exp`: up to there, every token is refused from now on.
+  function forget(now) {
+    held.forgetAt = now.steady + FORGET_EVERY_SECONDS;
+    for (const [id, entry] of held.entries) {
+      if (entry.wall <= held.purgedUntil || (entry.steady <= now.steady && entry.wall <= now.wall)) {
+        held.purgedUntil = Math.max(held.purgedUntil, entry.wall);
+        held.entries.delete(id);
+      }
+    }
+  }
+
+  function lookForKeys() {
+    const unknown = [...held.keys].filter((kid) => !kids.has(kid));
+    missing = new Set(unknown.flatMap((kid) => algorithms.map((alg) => headerSegment(alg, kid))));
+    if (!missing.size || loading || steady() < loadAt) return;
+    loadAt = steady() + LOAD_EVERY_SECONDS;
+    loading = true;
+    loadKeys().then(() => { keyFault = ''; }, (reason) => { keyFault = reason.message; })
+      .then(() => { loading = false; lookForKeys(); announce(); });
+  }
+
+  async function loadKeys() {
+    const response = await ask('/.well-known/jwks.json', REQUEST_SECONDS, { headers: { 'Cache-Control': 'no-cache' } });
+    if (response.status !== 200) throw new Error(`loading keys: ${await told(response)}`);
+    const { keys: published } = await response.json(), loaded = new Map();
+    for (const { kid, alg, kty, crv, x, y, n, e } of published) {
+      if (algorithms.includes(alg)) loaded.set(headerSegment(alg, kid), { kid, alg, key: await importJWK({ kty, crv, x, y, n, e }, alg) });
+    }
+    [keys, kids, remembered] = [loaded, new Set(published.map(({ kid }) => kid)), new Map()];
+  }
+
+  /** One line when it becomes unavailable, and one when it is fresh again. */
+  function tellState() {
+    const state = isFresh() ? 'fresh' : 'unavailable';
+    if (state === toldState) return;
+    toldState = state;
+    const why = failsOpen() ? `, but fails open by a lease of ${ownLease} s` : '';
+    log(`auth-api-verifier: ${state}${state === 'fresh' ? why : `: no token is accepted: ${fault}`}`);
+  }
+
+  async function follow() {
+    for (let failures = 0; !closing.signal.aborted;) {
+      let pause;
+      try { pause = await poll(); failures = 0; } catch (reason) {
+        fault = reason.name === 'TimeoutError' ? 'late' : reason.cause?.message || reason.message;
+        if (!closing.signal.aborted) tellState();
+        pause = Math.min(0.4, 0.05 * 2 ** failures++) * (0.5 + Math.random());
+      }
+      await sleep(pause * 1000, undefined, { signal: closing.signal }).catch(() => {});
+    }
+  }
+
+  const following = follow();
+  return { verify, judge, isFresh, status, close: async () => { closing.abort(); announce(); await following; } };
+}
