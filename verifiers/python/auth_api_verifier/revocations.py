@@ -70,23 +70,19 @@ class Revocations:
     _raising: Lock = field(default_factory=Lock)
 
     def merge(self, answer: Answer, wall: float, steady: float) -> bool:
-        """Whether it told anything new. A time never becomes an earlier one."""
-        former = (len(self.entries), self.keys, self.purged_until)
-        changed = False
+        """Whether it told anything. A time never becomes an earlier one."""
+        tells = bool(answer.revoked) or answer.keys != self.keys
         for ended_id, when in answer.revoked.items():
             entry = Entry(when, when + answer.keep, steady + answer.keep)
             known = self.entries.get(ended_id)
-            if known:
-                changed = changed or when > known.when
-                entry = Entry(*map(max, entry, known))
-            self.entries[ended_id] = entry
+            self.entries[ended_id] = Entry(*map(max, entry, known)) if known else entry
         self.keys = answer.keys
         self.raise_purged_until(answer.purged_until)
         self.cursor = answer.cursor
         if steady >= self._forget_at:
             self._forget_at = steady + FORGET_EVERY_SECONDS
             self._forget(wall, steady)
-        return changed or former != (len(self.entries), self.keys, self.purged_until)
+        return tells
 
     def believe_until(self, steady: float) -> None:
         self.good_until = max(self.good_until, steady)

@@ -68,6 +68,8 @@ class Claims(NamedTuple):
 
 _NAMES = ("iss", "aud", *Claims._fields[:-1], "client_id")
 _TYPES = [(str, str, str, str, str, era, int, int) for era in (int, float)]  # a bool is no int
+Key = tuple[str, Callable[[bytes, bytes], bool]]
+"""Its `kid`, and whether it has made a signature of a message."""
 
 
 class Reader:
@@ -80,16 +82,15 @@ class Reader:
         self._algorithms = algorithms
         self._issuer = issuer
         self._audience = audience
-        self._keys: dict[bytes, tuple[str, Callable[[bytes, bytes], bool]]] = {}
         self.kids: frozenset[str] = frozenset()
         """Of all keys that are published, those of other algorithms included."""
-        self.read = lru_cache(MAX_REMEMBERED)(self._read)
+        self.load({"keys": []})
 
     def load(self, jwks: Any) -> None:
         """Know the keys of this JWK Set (RFC 7517) and no others. Raises `ValueError`."""
         try:
             published = [(str(jwk["kid"]), jwk["alg"], jwk) for jwk in jwks["keys"]]
-            self._keys = {
+            keys = {
                 header_segment(alg, kid): (kid, _verifying(alg, jwk))
                 for kid, alg, jwk in published
                 if alg in self._algorithms
@@ -97,7 +98,8 @@ class Reader:
         except (JoseError, KeyError, TypeError) as fault:
             raise ValueError(f"no JWK Set: {fault!r}") from fault
         self.kids = frozenset(kid for kid, _, _ in published)
-        self.read.cache_clear()
+        # Another memory: what a thread still reads by the former keys does not come into it.
+        self.read = lru_cache(MAX_REMEMBERED)(partial(self._read, keys))
 
     def segments(self, kids: Iterable[str]) -> frozenset[str]:
         """How a token of one of these keys may begin."""
@@ -105,16 +107,16 @@ class Reader:
             header_segment(alg, kid).decode() for kid in kids for alg in self._algorithms
         )
 
-    def _read(self, token: str) -> Claims:
+    def _read(self, keys: Mapping[bytes, Key], token: str) -> Claims:
         if len(token) > MAX_TOKEN_LENGTH:
             raise Refused("too long")
         try:
             signing_input, _, signature = token.encode("ascii").rpartition(b".")
             header, _, payload = signing_input.partition(b".")
             # Each right header is known, so a stranger's is refused before it is parsed.
-            if header not in self._keys:
+            if header not in keys:
                 raise Refused("unknown header")
-            kid, verifies = self._keys[header]
+            kid, verifies = keys[header]
             if not verifies(signing_input, _decode(signature)):
                 raise Refused("bad signature")
             return self._claims(kid, _decode(payload))

@@ -25,8 +25,10 @@ MAX_ACCESS_SECONDS = 86_400
 
 logger = logging.getLogger("auth_api_verifier")
 Clock = Callable[[], float]
-steady_clock: Clock = partial(
-    time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+steady_clock: Clock = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
 )
 """Goes on in a suspended machine, where the system can count that."""
 
@@ -179,7 +181,7 @@ class Verifier:
         wait = min(MAX_WAIT, lease / 2 * random.uniform(0.8, 1)) if held.cursor else 0  # noqa: S311
         answer, sent = await self._feed.poll(held.cursor, wait, wait + lease / 2)
         self._service_lease = answer.lease
-        has_news = held.merge(answer, self._wall(), self._steady())
+        tells = held.merge(answer, self._wall(), self._steady())
         if answer.fresh_for is None:
             return PAUSE_SECONDS
         own = 0 if self._lease is None else self._lease - answer.lease
@@ -189,13 +191,14 @@ class Verifier:
         self._tell_state()
         self._announce()
         # Else a proxy that ends polls early would make a loop.
-        return PAUSE_SECONDS if has_news else max(PAUSE_SECONDS, sent + wait - self._steady())
+        return PAUSE_SECONDS if tells else max(PAUSE_SECONDS, sent + wait - self._steady())
 
     def _look_for_keys(self) -> None:
-        """Load the public keys if one of those in force is not known, and no more than so often."""
+        """Load the public keys if one of those in force is not known, but once at a time and no
+        more than so often."""
         self._missing = self._reader.segments(self._held.keys - self._reader.kids)
         if self._missing and self._steady() >= self._load_at:
-            self._load_at = self._steady() + LOAD_EVERY_SECONDS
+            self._load_at = math.inf
             self._begin(self._load_keys())
 
     async def _load_keys(self) -> None:
@@ -204,6 +207,7 @@ class Verifier:
             self._key_fault = ""
         except Exception as fault:  # whatever it is, the next answer asks again
             self._key_fault = str(fault) or type(fault).__name__
+        self._load_at = self._steady() + LOAD_EVERY_SECONDS
         self._missing = self._reader.segments(self._held.keys - self._reader.kids)
         self._announce()
 
