@@ -23,14 +23,15 @@ BUILT = ("build", "node_modules", "__pycache__", "*.egg-info")
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder, made by whichever process of the test run is the first."""
+    """The folder, made by whichever process of the test run is the first. It cannot be made under
+    another name, since what is installed holds the paths of where it is."""
+    made = folder.with_suffix(".made")
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            unfinished = folder.with_suffix(".part")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            make(unfinished)
-            unfinished.rename(folder)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
     return folder
 
 
