@@ -205,8 +205,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_feed(*keys: signing.Key) -> Iterator[Feed]:
-    feed = Feed(keys)
+def serve_feed(*keys: signing.Key, feed: Feed | None = None) -> Iterator[Feed]:
+    """One with these keys, or a feed of another kind."""
+    feed = feed or Feed(keys)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OfThisFeed", (Handler,), {"feed": feed}))
     server.daemon_threads = True
     feed.url = f"http://127.0.0.1:{server.server_address[1]}"
