@@ -26,17 +26,16 @@ class Recorder:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        answer = httpx.post(
-            f"{service.url}/login",
-            json={"client_key": service.verifier_key, "scope": "revocations:read"},
-        )
-        self._headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         self.tokens: dict[str, str] = {}
         self.steps: list[dict[str, Any]] = []
 
     def log_in(self, name: str, client_key: str) -> None:
+        self.tokens[name] = self._new_token(client_key)
+
+    def _new_token(self, client_key: str) -> str:
         answer = httpx.post(f"{self._service.url}/login", json={"client_key": client_key})
-        self.tokens[name] = answer.json()["access_token"]
+        token: str = answer.json()["access_token"]
+        return token
 
     def note(self, **ended: bool) -> None:
         """The next answer that tells something, and which of the tokens it has `ended`."""
@@ -57,9 +56,10 @@ class Recorder:
 
     def _poll(self, cursor: str) -> Any:
         query = {"after": cursor, "wait": "1"} if cursor else {}
-        answer = httpx.get(
-            f"{self._service.url}/revocations", params=query, headers=self._headers, timeout=10
-        )
+        # A new one each time, since the signing key of the last may have been retired.
+        headers = {"Authorization": f"Bearer {self._new_token(self._service.verifier_key)}"}
+        url = f"{self._service.url}/revocations"
+        answer = httpx.get(url, params=query, headers=headers, timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
