@@ -66,14 +66,12 @@ def test_a_proxy_that_ends_polls_early_makes_no_loop(feed: Feed, start: Start) -
 def test_faults_are_retried_at_a_pace(feed: Feed, start: Start) -> None:
     feed.twist = make_no_answer
     start()
-    feed.wait_for("/revocations")
-    began, before = time.monotonic(), feed.count("/revocations")
-    feed.wait_for("/revocations", 5)
+    feed.wait_for("/revocations", 6)
     times = [each.at for each in feed.seen if each.path == "/revocations"]
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert before == 1
-    assert time.monotonic() - began >= 0.025 + 0.05 + 0.1 + 2 * 0.2
-    assert max(gaps) <= 0.6 + 0.5  # and some for a machine that is busy
+    for gap, pause in zip(gaps, (0.05, 0.1, 0.2, 0.4, 0.4), strict=False):
+        assert gap >= pause / 2 - 0.005
+        assert gap <= pause * 1.5 + 0.5  # and some for a machine that is busy
 
 
 def test_at_most_one_login_goes_before_a_poll_and_none_without_need(
