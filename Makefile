@@ -88,7 +88,7 @@ lock: $(VENV)/dev.stamp  ## Pin the newest allowed versions in requirements*.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.txt --upgrade
 
 clean:  ## Remove what make and the tests made; the database and the secret stay
-	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules verifiers/node/node_modules tests/html/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
+	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules docs/examples/offline/node_modules tests/html/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

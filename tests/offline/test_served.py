@@ -1,6 +1,5 @@
 """Both verifiers, installed, beside the real service: what ends there ends here, in time."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +8,6 @@ import pytest
 
 from tests.forge import header_of
 from tests.offline.driving import ACCEPTED, REFUSED, UNAVAILABLE, Driver, Process, drive
-from tests.offline.installed import run
 from tests.offline.service import Service, serve_it
 
 LEASE_SECONDS = 1.5
@@ -113,17 +111,3 @@ def test_a_client_that_is_disabled_follows_nothing_and_then_nothing_is_accepted(
     for verifier in both:
         assert verifier.judge(token) == UNAVAILABLE
         assert verifier.status()["last_fault"] == "logging in: 401 invalid_client"
-
-
-def test_the_verifier_is_typed_and_needs_no_framework(python: str) -> None:
-    code = (
-        "import auth_api_verifier, json, sys; from importlib.metadata import requires;"
-        "from pathlib import Path; folder = Path(auth_api_verifier.__file__).parent;"
-        "print(json.dumps([requires('auth-api-verifier'), (folder / 'py.typed').exists(),"
-        " 'starlette' in sys.modules]))"
-    )
-    needed, is_typed, has_starlette = json.loads(run([python, "-I", "-c", code]).stdout)
-    always = [each for each in needed if "extra ==" not in each]
-    assert [each.partition("<")[0].partition(">")[0] for each in always] == ["httpx", "joserfc"]
-    assert is_typed
-    assert not has_starlette

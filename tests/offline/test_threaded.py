@@ -104,6 +104,7 @@ def verify_in_child(verifier: ThreadedVerifier, token: str) -> None:
     assert verifier.verify(token).sub == "client-1"
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_that_was_forked_has_a_thread_of_its_own(feed: Feed, key: signing.ES256) -> None:
     """As by a server that loads the service and forks its workers then."""
     with ThreadedVerifier(feed.url, CLIENT_KEY, patience=10, **OPTIONS) as verifier:

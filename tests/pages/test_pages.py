@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.pages.reading import PAGES, README, titles_and_sections, without_code
 from tests.serving import ROOT
 
-FOLDERS = ("docs", "tests", "benchmarks", "postman")
+FOLDERS = ("docs", "tests", "benchmarks", "postman", "verifiers")
 ALL = [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))]
 INSTALLED = {"node_modules", ".venv"}
 SEARCHED_FOR = (
