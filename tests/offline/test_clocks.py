@@ -158,7 +158,7 @@ def test_after_a_410_the_purges_of_the_other_database_count_no_more(
 def test_what_is_held_is_bounded(feed: Feed, following: Driver) -> None:
     """A log-out each two seconds for hours, and no more held than of one token's life."""
     most = 0
-    for hour in range(5):
+    for hour in range(4):
         feed.end(*(f"{hour}-{number}" for number in range(500)), when=NOW + 1000 * hour)
         feed.wait_for("/revocations", 2)
         most = max(most, following.status()["entries"])
@@ -169,7 +169,7 @@ def test_what_is_held_is_bounded(feed: Feed, following: Driver) -> None:
 def test_the_service_bounds_it_for_a_verifier_whose_clock_stands_still(
     feed: Feed, following: Driver
 ) -> None:
-    for hour in range(4):
+    for hour in range(3):
         feed.end(*(f"{hour}-{number}" for number in range(500)), when=NOW + 1000 * hour)
         feed.purged_until = NOW + 1000 * hour
         feed.wait_for("/revocations", 2)
