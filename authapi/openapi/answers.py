@@ -162,7 +162,7 @@ class FeedAnswer(AnswerSchema):
     )
     purged_until = moment("A token that ends by then is dead, whatever a clock says.")
     cursor = text("Send it as `after` the next time.", A_CURSOR, pattern=r"^[0-9A-Za-z.-]{1,250}$")
-    keep = seconds("For how long, from when they came, these ids may matter.", 2**53)
+    keep = seconds("For how long, from when they came, these ids may matter.", 2**53, 970)
     lease = fields.Float(required=True, metadata={"description": "FEED_LEASE_SECONDS"})
     fresh_for = fields.Float(
         metadata={

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from tests.serving import UNWATCHED, Served, create_client, request, run, serve
+from tests.serving import Served, create_client, request, run, serve
 
 SCOPE = "revocations:read"
-ENVIRON = {"SIGNING_KEYS_FILE": "signing-keys.json"} | UNWATCHED
+ENVIRON = {"SIGNING_KEYS_FILE": "signing-keys.json"}
 
 
 @dataclass
