@@ -1,5 +1,6 @@
 """What the callers of a service saw, and the one judge of whether that may be."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +13,24 @@ Operation = Literal[
     "refresh",
     "logout",
     "everywhere",
+    # of an access token, by a verifier elsewhere, which is in the place of the node; 200 where it
+    # accepts, 401 where it refuses, 503 where it says that it does not know
+    "offline check",
     # an operator's commands
     "disable",
     "enable",
     "revoke-key",
+    "retire",  # a signing key
     # what a test does and finds
     "outage",  # the database is surely out of reach of the node
     "trouble",  # the node may be without its database, or be down: from the fault to its repair
     "integrity",  # of the database file
 ]
 REQUESTS = frozenset({"login", "use", "refresh", "logout", "everywhere"})
+ASKED = REQUESTS | {"offline check"}
 UNANSWERED = 0
+RECOVERY_SECONDS = 3
+"""After the end of a fault, for how long a verifier elsewhere may still be unavailable."""
 HUNG_UP = -1
 """The caller did not wait for the answer."""
 EVERY_NODE = ""
@@ -32,8 +40,10 @@ EVERY_NODE = ""
 class Event:
     """One thing that began at `start` and was over at `end`, on the clock of the test.
 
-    `token` is the id of the refresh token that was sent, `successor` of the one in the answer.
-    `key` is the id of the client key that a login was tried with, or that was revoked.
+    `token` is the id of the refresh token that was sent, `successor` of the one in the answer; of
+    an offline check, it is the id of the access token. `key` is the id of the client key that a
+    login was tried with, or that was revoked; of the signing key that signed what a verifier checks
+    offline, or that was retired. `is_strict` if the answer waits for the verifiers elsewhere.
     """
 
     start: float
@@ -47,6 +57,7 @@ class Event:
     successor: str = ""
     has_retry_after: bool = False
     key: str = ""
+    is_strict: bool = False
 
     def __str__(self) -> str:
         of = f" of session {self.session}" if self.session else f" of client {self.client}"
@@ -58,9 +69,15 @@ class Event:
 
 
 def check(
-    events: Sequence[Event], grace_seconds: float = 10, max_age_seconds: float = 0.5
+    events: Sequence[Event],
+    grace_seconds: float = 10,
+    max_age_seconds: float = 0.5,
+    lease_seconds: float = 1.5,
+    is_shared: bool = True,
 ) -> list[str]:
     """Every way in which the history breaks what must always hold; none for a good one.
+
+    If the database `is_shared` by several workers, an answer has waited for all of them.
 
     What is not certain is not judged: a log-out without an answer may have ended the session or
     not, and of two things that overlap either may have come first.
@@ -71,9 +88,12 @@ def check(
         *_one_successor(history, grace_seconds),
         *_disabled_clients(history),
         *_revoked_keys(history),
-        *_outages(history, max_age_seconds),
+        *_outages(history, max_age_seconds, lease_seconds),
         *_answers(history),
         *_refused_without_cause(history),
+        *_ended_elsewhere(history, lease_seconds - (max_age_seconds if is_shared else 0)),
+        *_accepted_again(history),
+        *_unavailable_elsewhere(history),
     ]
 
 
@@ -208,12 +228,13 @@ def _revoked_keys(history: _History) -> Iterator[str]:
                 yield f"revoked key: {login}, after {revocation}"
 
 
-def _outages(history: _History, max_age_seconds: float) -> Iterator[str]:
+def _outages(history: _History, max_age_seconds: float, lease_seconds: float) -> Iterator[str]:
     """The database is out of reach: no 200 but for what a copy that is fresh enough tells."""
+    leases = {"login": max_age_seconds, "use": max_age_seconds, "offline check": lease_seconds}
     for outage in history.by_operation["outage"]:
         for event in history.events:
-            if event.operation in REQUESTS and event.status == 200 and _same_node(outage, event):
-                lease = max_age_seconds if event.operation in ("login", "use") else 0
+            if event.operation in ASKED and event.status == 200 and _same_node(outage, event):
+                lease = leases.get(event.operation, 0)
                 if event.start > outage.start + lease and event.end < outage.end:
                     yield f"outage: {event}, out of reach {outage.start:.3f} to {outage.end:.3f}"
 
@@ -241,22 +262,74 @@ def _refused_without_cause(history: _History) -> Iterator[str]:
     """What was granted counts until something ends it: a service that refuses all is not safe."""
     attempted = history.attempted_ends()
     shut: dict[tuple[str, str], float] = {}
+    for command in history.by_operation["retire"]:
+        shut.setdefault(("signing key", command.key), command.start)
     for command in history.by_operation["disable"]:
         shut.setdefault(("client", command.client), command.start)
     for command in history.by_operation["revoke-key"]:
         shut.setdefault(("key", command.key), command.start)
     for event in history.events:
-        if event.operation not in REQUESTS or event.status != 401:
+        if event.operation not in ASKED or event.status != 401:
             continue
         if event.operation == "login":
             causes = (("client", event.client), ("key", event.key))
             since = min((shut[cause] for cause in causes if cause in shut), default=None)
         elif event.operation == "logout":
             since = None  # to repeat it is 200
+        elif event.operation == "offline check":
+            began = [attempted.get(event.session), shut.get(("signing key", event.key))]
+            since = min((start for start in began if start is not None), default=None)
         else:
             since = attempted.get(event.session)
         if since is None or event.end < since:
             yield f"no cause: {event}"
+
+
+def _ended_elsewhere(history: _History, bound_seconds: float) -> Iterator[str]:
+    """No verifier elsewhere accepts what was ended, from so many seconds after the answer; and
+    none at all from the answer on, where that has waited for them."""
+    dead_from: dict[str, tuple[float, Event]] = {}
+
+    def note(name: str, event: Event) -> None:
+        waited = event.is_strict or event.operation in ("disable", "revoke-key", "retire")
+        since = event.end + (0 if waited else bound_seconds)
+        if name not in dead_from or since < dead_from[name][0]:
+            dead_from[name] = since, event
+
+    for session, event in history.acknowledged_ends():
+        note(f"session {session}", event)
+    for event in history.by_operation["retire"]:
+        if event.status == 200:
+            note(f"key {event.key}", event)
+    for event in history.by_operation["offline check"]:
+        for name in (f"session {event.session}", f"key {event.key}"):
+            since, end = dead_from.get(name, (math.inf, event))
+            if event.status == 200 and event.start > since:
+                late = f"{1000 * (event.start - since):.0f} ms too late"
+                yield f"ended elsewhere: {event}, {late} after {end}"
+
+
+def _accepted_again(history: _History) -> Iterator[str]:
+    """What a verifier has refused it never accepts again."""
+    refused: dict[tuple[str, str], Event] = {}
+    for event in sorted(history.by_operation["offline check"], key=lambda event: event.end):
+        name = event.node, event.token
+        if event.status == 401:
+            refused.setdefault(name, event)
+        elif event.status == 200 and name in refused and event.start > refused[name].end:
+            yield f"accepted again: {event}, after {refused[name]}"
+
+
+def _unavailable_elsewhere(history: _History) -> Iterator[str]:
+    """A verifier knows, but for a fault, and for a while after it."""
+    for event in history.by_operation["offline check"]:
+        if event.status == 503 and not any(
+            _same_node(trouble, event)
+            and trouble.start < event.end
+            and event.start < trouble.end + RECOVERY_SECONDS
+            for trouble in history.by_operation["trouble"]
+        ):
+            yield f"unavailable: {event}"
 
 
 def _same_node(fault: Event, event: Event) -> bool:

@@ -23,6 +23,12 @@ def window(operation: Operation, start: float, end: float, node: str = EVERY_NOD
     return Event(start, end, node, operation, 200)
 
 
+def offline(start: float, status: int = 200, **changes: Any) -> Event:
+    return event(
+        start, "offline check", status, **{"node": "v", "token": "t", "key": "e"} | changes
+    )
+
+
 LOGIN = event(0, "login")
 ROTATED = [LOGIN, refresh(1, "r0", "r1"), refresh(2, "r1", "r2")]
 TROUBLE = window("trouble", 4, 9)
@@ -88,8 +94,61 @@ GOOD: dict[str, list[Event]] = {
         event(8.5, "use"),
     ],
     "an outage of another node": [LOGIN, window("outage", 5, 8, "b"), event(6, "use")],
+    "a log-out that is heard elsewhere": [
+        LOGIN,
+        offline(0.5),
+        event(1, "logout"),
+        offline(2.09),  # the last moment
+        offline(2.1, 401, node="w"),
+        offline(2.2, node="w", session="t"),
+        offline(3, 401),
+    ],
+    "a log-out beside its check elsewhere": [
+        LOGIN,
+        event(1, "logout", is_strict=True),
+        offline(1.05),
+        offline(1.06, 401, node="w"),
+        offline(1.07),
+    ],
+    "a log-out that is not answered, and checked elsewhere": [
+        LOGIN,
+        event(1, "logout", UNANSWERED),
+        window("trouble", 0.9, 1.2),
+        offline(9),
+        offline(9, 401, node="w"),
+    ],
+    "a login after everywhere, and checked elsewhere": [
+        LOGIN,
+        event(1, "everywhere"),
+        event(2, "login", session="t"),
+        offline(3, session="t"),
+        offline(3, 401, token="s"),
+    ],
+    "a signing key retired": [
+        LOGIN,
+        event(1, "retire", session="", key="e"),
+        offline(1.05, 401),
+        offline(2, 401),
+        offline(2, session="t", token="u", key="f"),
+    ],
+    "a signing key whose retirement failed": [
+        LOGIN,
+        event(1, "retire", 503, session="", key="e"),
+        offline(2),
+        offline(3, 401),
+    ],
+    "an outage, and a verifier that waits": [
+        LOGIN,
+        TROUBLE,
+        window("outage", 5, 8),
+        offline(6.4),  # by its lease
+        offline(6.6, 503),
+        offline(11.9, 503),
+        offline(12),
+    ],
 }
 ENDED = "ended session"
+ELSEWHERE = "ended elsewhere"
 BAD: dict[str, tuple[str, list[Event]]] = {
     "used after its log-out": (ENDED, [LOGIN, event(1, "logout"), event(2, "use", node="b")]),
     "refreshed after its log-out": (ENDED, [LOGIN, event(1, "logout"), refresh(2, "r0", "r1")]),
@@ -167,6 +226,66 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "a rotation lost": ("no cause", [LOGIN, refresh(1, "r0", "r1"), refresh(2, "r1", "")]),
     "a log-out refused": ("no cause", [LOGIN, event(1, "logout"), event(2, "logout", 401)]),
     "a login refused": ("no cause", [event(1, "login", 401)]),
+    "accepted elsewhere past the bound": (ELSEWHERE, [LOGIN, event(1, "logout"), offline(2.11)]),
+    "accepted elsewhere after a fault": (
+        ELSEWHERE,
+        [LOGIN, event(1, "logout"), window("trouble", 1, 9), offline(2.2)],
+    ),
+    "accepted elsewhere past the bound of a reuse": (
+        ELSEWHERE,
+        [*ROTATED, refresh(3, "r0", ""), offline(4.2)],
+    ),
+    "accepted elsewhere though all sessions were ended": (
+        ELSEWHERE,
+        [LOGIN, event(1, "everywhere"), offline(2.2)],
+    ),
+    "accepted elsewhere after a strict log-out": (
+        ELSEWHERE,
+        [LOGIN, event(1, "logout", is_strict=True), offline(1.11)],
+    ),
+    "accepted elsewhere after a strict log-out that came second": (
+        ELSEWHERE,
+        [LOGIN, event(1, "logout"), event(1.5, "logout", is_strict=True), offline(1.7)],
+    ),
+    "accepted elsewhere after the disabling": (
+        ELSEWHERE,
+        [LOGIN, event(1, "disable"), offline(1.11)],
+    ),
+    "accepted elsewhere after its key was revoked": (
+        ELSEWHERE,
+        [event(0, "login", key="k"), event(1, "revoke-key", key="k"), offline(1.11)],
+    ),
+    "accepted elsewhere after its signing key was retired": (
+        ELSEWHERE,
+        [LOGIN, event(1, "retire", session="", key="e"), offline(1.11)],
+    ),
+    "accepted again elsewhere": (
+        "accepted again",
+        [LOGIN, event(1, "logout"), offline(1.2, 401), offline(1.4)],
+    ),
+    "refused elsewhere without a cause": ("no cause", [LOGIN, offline(1, 401)]),
+    "refused elsewhere for another's log-out": (
+        "no cause",
+        [LOGIN, event(1, "logout", session="t"), offline(2, 401)],
+    ),
+    "refused elsewhere before its log-out": (
+        "no cause",
+        [LOGIN, offline(1, 401), event(2, "logout")],
+    ),
+    "refused elsewhere for another signing key": (
+        "no cause",
+        [LOGIN, event(1, "retire", session="", key="f"), offline(2, 401)],
+    ),
+    "believed for longer than the lease": (
+        "outage",
+        [LOGIN, window("outage", 5, 8), offline(6.51)],
+    ),
+    "unavailable elsewhere without trouble": ("unavailable", [LOGIN, offline(1, 503)]),
+    "unavailable elsewhere for another's trouble": (
+        "unavailable",
+        [LOGIN, window("trouble", 4, 9, "w"), offline(5, 503)],
+    ),
+    "unavailable elsewhere long after": ("unavailable", [LOGIN, TROUBLE, offline(12.1, 503)]),
 }
 
 
@@ -195,3 +314,11 @@ def test_the_grace_and_the_lease_are_as_told() -> None:
     late = [LOGIN, window("outage", 5, 8), event(6, "use")]
     assert check(late, max_age_seconds=2) == []
     assert len(check(late, max_age_seconds=0.5)) == 1
+
+
+def test_what_is_shared_has_waited_for_part_of_the_lease() -> None:
+    late = [LOGIN, event(1, "logout"), offline(2.2)]
+    assert len(check(late)) == 1
+    assert check(late, is_shared=False) == []
+    assert check(late, lease_seconds=2) == []
+    assert len(check([LOGIN, event(1, "logout"), offline(2.7)], is_shared=False)) == 1
