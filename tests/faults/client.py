@@ -264,7 +264,11 @@ class Recorder:
         self.events.append(replace(event, successor=successor))
         return event.status
 
-    async def logout(self, node: Node, session: Session, everywhere: bool = False) -> int:
+    async def logout(
+        self, node: Node, session: Session, everywhere: bool = False, is_strict: bool = False
+    ) -> int:
+        """If it `is_strict`, it is answered when no verifier elsewhere accepts the token."""
+        asked = {"everywhere": everywhere, "verifiers": is_strict}
         event, _ = await self._ask(
             node,
             "everywhere" if everywhere else "logout",
@@ -273,9 +277,9 @@ class Recorder:
             session.client.name,
             session.id,
             session.access,
-            {"everywhere": True} if everywhere else None,
+            {name: True for name, is_asked in asked.items() if is_asked} or None,
         )
-        self.events.append(event)
+        self.events.append(replace(event, is_strict=is_strict))
         return event.status
 
     async def revoke(self, node: Node, session: Session, token: str) -> int:

@@ -44,9 +44,10 @@ def judge(request: pytest.FixtureRequest) -> Judge:
         services: Sequence[Service] = (),
         grace_seconds: float = GRACE_SECONDS,
         max_age_seconds: float = 0.5,
+        is_shared: bool = True,
         **figures: int,
     ) -> None:
-        violations = check(recorder.events, grace_seconds, max_age_seconds)
+        violations = check(recorder.events, grace_seconds, max_age_seconds, is_shared=is_shared)
         figures |= {
             "sessions": len(recorder.sessions),
             "events": len(recorder.events),

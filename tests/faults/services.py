@@ -165,6 +165,13 @@ async def revoke_key(recorder: Recorder, service: Service, client: Client) -> No
     recorder.note("revoke-key", start, status=status, client=client.name, key=client.key_id)
 
 
+async def retire_signing_key(recorder: Recorder, service: Service, kid: str) -> None:
+    """By the operator's command, like `disable`. Another key has to sign by then."""
+    start = time.monotonic()
+    report = await manage(service, "retire-signing-key", kid, "--yes")
+    recorder.note("retire", start, status=503 if report is None else 200, key=kid)
+
+
 async def end_all_sessions(recorder: Recorder, service: Service, *clients: Client) -> None:
     """By the operator's command. For the judge, it ends each client's sessions everywhere."""
     start = time.monotonic()
