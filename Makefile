@@ -21,7 +21,7 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/at
 	tests/html/test_pages.py tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
 	tests/test_rights.py tests/test_settings.py
 
-.PHONY: help run check test soak fuzz migration timing group-commit scale bench clients lint format lock clean
+.PHONY: help run check test soak fuzz migration timing group-commit scale bench feed clients lint format lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,10 @@ scale: $(VENV)/dev.stamp  ## Measure up to 1,000,000 rows and clients; needs wrk
 
 bench: $(VENV)/dev.stamp $(BENCH)/stamp $(FASTIFY)/node_modules/stamp  ## Measure us beside our peers and plot it, in 12 minutes; needs wrk
 	$(BIN)/python -W ignore benchmarks/bench.py
+	$(BENCH)/bin/python benchmarks/plot.py
+
+feed: $(VENV)/dev.stamp $(BENCH)/stamp  ## Measure how soon a log-out is known elsewhere, and what that costs, in 3 minutes
+	$(BIN)/python -W ignore benchmarks/feed.py
 	$(BENCH)/bin/python benchmarks/plot.py
 
 clients: $(VENV)/dev.stamp $(CLIENTS)/.venv/stamp  ## Try the OAuth clients that others use, and print what each does; Go if it is there
