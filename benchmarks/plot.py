@@ -1,4 +1,4 @@
-"""Draws what `bench.py` and `scale.py` have measured. Run by `make bench`, with matplotlib."""
+"""Draws what `bench.py`, `scale.py` and `feed.py` have measured, with matplotlib."""
 
 import json
 import statistics
@@ -108,10 +108,27 @@ def draw_scale(measured: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.25)
 
 
+def draw_feed(measured: dict[str, Any], path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(10, 3.6))
+    for (setup, values), color in zip(
+        measured["latency_ms"].items(), COLORS.values(), strict=False
+    ):
+        shares = [(number + 1) / len(values) for number in range(len(values))]
+        axes.step(values, shares, where="post", label=setup, color=color, lw=2)
+    axes.axvline(0, color="#24292f", lw=1, ls="--")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_ylim(0, 1.02)
+    axes.set_title("Log-outs that a verifier elsewhere refuses by then", pad=30)
+    axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.01, 1))
+    axes.set_xlabel("milliseconds after the answer of the log-out")
+    figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.25)
+
+
 def main() -> None:
     mpl.use("agg")
     plt.rcParams.update(STYLE)
-    for name, draw in (("bench", draw_bench), ("scale", draw_scale)):
+    drawings = {"bench": draw_bench, "scale": draw_scale, "feed": draw_feed}
+    for name, draw in drawings.items():
         source = RESULTS / f"{name}.json"
         if source.exists():
             draw(json.loads(source.read_text()), RESULTS / f"{name}.png")

@@ -16,7 +16,8 @@ class Middle:
     """Passes on whole requests and answers, in turn to each target.
 
     Of all requests, a share `late` waits for up to `late_seconds`, as does the same share of the
-    answers; a share `cut` is not answered. While it `replays`, polls are answered with what one was
+    answers; a share `cut` is lost. Answers to polls are held for `hold_seconds`, and `held` counts
+    them from when they are. While it `replays`, polls are answered with what one was
     answered with before. `counts` tells how often each was done.
     """
 
@@ -24,6 +25,8 @@ class Middle:
     late: float = 0
     late_seconds: float = 2
     cut: float = 0
+    hold_seconds: float = 0
+    held: int = 0
     replays: bool = False
     url: str = ""
     counts: dict[str, int] = field(
@@ -34,7 +37,7 @@ class Middle:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def mend(self) -> None:
-        self.late, self.cut, self.replays = 0, 0, False
+        self.late, self.cut, self.hold_seconds, self.replays = 0, 0, 0, False
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -66,11 +69,14 @@ class Middle:
             self.counts["replayed"] += 1
             return self._old_answer
         await self._be_late()
-        answer = await self._pass_on(request)
-        await self._be_late()
         if random.random() < self.cut:
             self.counts["cut"] += 1
             return b""
+        answer = await self._pass_on(request)
+        await self._be_late()
+        if is_poll and self.hold_seconds:
+            self.held += 1
+            await asyncio.sleep(self.hold_seconds)
         if is_poll and answer.startswith(b"HTTP/1.1 200"):
             self._old_answer = answer
         self.counts["passed"] += 1

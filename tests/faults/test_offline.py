@@ -261,7 +261,7 @@ def test_a_verifier_of_a_frozen_node_believes_it_no_longer_than_the_lease(
                                 await asyncio.sleep(random.uniform(0, 0.1))
                                 leaving = scene.log_out(scene.nodes[1], session, number % 2 == 0)
                                 tasks.create_task(leaving)
-                            await asyncio.sleep(random.uniform(1.2, 2.5))  # how long it takes
+                            await asyncio.sleep(random.uniform(2, 2.5))  # how long it takes
                 await scene.recorder.wait_until_ready(*scene.nodes)
 
     asyncio.run(act())
@@ -298,6 +298,32 @@ def test_answers_that_are_late_or_lost_or_old_keep_no_token_alive(
     assert counts.pop("passed") > 0
     assert all(counts.values()), counts
     judge(recorder, [service], **counts, **count_checks(recorder))
+
+
+def test_the_lease_counts_from_the_question_and_not_from_a_late_answer(
+    two_nodes: Setup, judge: Judge
+) -> None:
+    """Which was true when it was given; what is logged out since is not heard of for a while."""
+    service = two_nodes.service
+    (client,) = service.register("behind-a-late-answer")
+    recorder = Recorder()
+
+    async def act() -> None:
+        async with playing(two_nodes, recorder, client) as scene:
+            middle = scene.middle
+            for _ in range(scaled(1, 20)):
+                (session,) = await scene.begin(1)
+                async with recorder.noting("trouble", "alternating"), asyncio.TaskGroup() as tasks:
+                    held, middle.hold_seconds = middle.held, 0.5
+                    while middle.held == held:  # noqa: ASYNC110  # it is told by a count
+                        await asyncio.sleep(0.001)
+                    middle.cut = 1
+                    tasks.create_task(scene.log_out(scene.nodes[0], session))
+                    await asyncio.sleep(2 * LEASE_SECONDS)
+                    middle.mend()
+
+    asyncio.run(act())
+    judge(recorder, [service], **count_checks(recorder))
 
 
 def test_without_a_database_a_verifier_believes_nothing_past_the_lease(

@@ -191,6 +191,12 @@ def test_the_figures_beside_the_peers_are_those_that_were_measured() -> None:
         assert f"| {name} | {' | '.join(cells)} |" in measured
 
 
+def test_the_figures_of_the_feed_are_those_that_were_measured() -> None:
+    measured = (ROOT / "benchmarks" / "results" / "feed.md").read_text()
+    shown = re.findall(r"^\|.+\|$", section("Log-outs elsewhere"), re.MULTILINE)
+    assert shown == re.findall(r"^\|.+\|$", measured, re.MULTILINE)
+
+
 def test_the_figures_of_growth_are_those_that_were_measured() -> None:
     results = json.loads((ROOT / "benchmarks" / "results" / "scale.json").read_text())
     measured = {
