@@ -32,6 +32,7 @@ import scale_rows as rows
 from auth_api_verifier import Refused, Unavailable, Verifier
 
 from tests.faults.client import Client, Node, Recorder, Session
+from tests.faults.history import UNANSWERED
 from tests.faults.loads import going_on
 from tests.faults.services import Service, manage, serve_file, serve_nodes
 from tests.postgres import run_synced
@@ -123,14 +124,18 @@ class Pollers:
         self.statuses: dict[int, int] = {}
 
     async def poll(self, token: str) -> None:
-        connection = await self._node.connect()
         head = f"Host: test\r\nAuthorization: Bearer {token}\r\n\r\n"
         after = ""
+        connection = None
         while True:
             wait = WAIT_SECONDS * random.uniform(0.8, 1)
             query = f"?after={after}&wait={wait:.3f}" if after else ""
             asked = f"GET /revocations{query} HTTP/1.1\r\n{head}"
-            status, _, body = await connection.ask(asked.encode())
+            try:
+                connection = connection or await self._node.connect()
+                status, _, body = await connection.ask(asked.encode())
+            except (OSError, EOFError):  # the worker has closed what is beyond its connections
+                status, body, connection = UNANSWERED, {}, None
             self.statuses[status] = self.statuses.get(status, 0) + 1
             after = body["cursor"] if status == 200 else after
             await asyncio.sleep(0.02)

@@ -2,8 +2,11 @@
 
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import matplotlib as mpl  # type: ignore[import-not-found]  # it is in benchmarks/.venv
 import report
