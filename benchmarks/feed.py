@@ -207,14 +207,13 @@ async def measure_checks(service: Service, key: str, client: Client) -> Report:
 async def measure_first_load(service: Service, key: str, client: Client) -> Report:
     """Of all entries at once, as one download and as a verifier that starts."""
     url, process = service.servers[0].url, psutil.Process(service.servers[0].process.pid)
-    rss_mb, own = process.memory_info().rss / 1e6, psutil.Process()
+    rss_mb = process.memory_info().rss / 1e6
     async with Recorder() as recorder:
         session = await recorder.begin(service.nodes()[0], client)
-        before, began = own.memory_info().rss, time.monotonic()
+        began = time.monotonic()
         async with Verifier(url, key) as verifier:
             await wait_until_accepted(verifier, session)
             fresh_after = time.monotonic() - began
-            verifier_mb = (own.memory_info().rss - before) / 1e6
             entries = verifier.status()["entries"]
     async with httpx.AsyncClient(base_url=url) as http:
         shown = {"client_key": key, "scope": SCOPE}
@@ -229,7 +228,6 @@ async def measure_first_load(service: Service, key: str, client: Client) -> Repo
         "seconds": seconds,
         "fresh_after_seconds": fresh_after,
         "server_rss_mb": rss_mb,
-        "verifier_mb": verifier_mb,
     }
 
 
@@ -265,7 +263,6 @@ def show(found: Report) -> str:
         "the download": f"{load['seconds']:.2f} s",
         "a verifier from its start until it accepts": f"{load['fresh_after_seconds']:.2f} s",
         "memory of the worker with them": f"{load['server_rss_mb']:.0f} MB",
-        "memory of the verifier for them": f"{load['verifier_mb']:.0f} MB",
     }
     lines += ["", "| of the verifier in Python | |", "|---|---:|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
