@@ -56,7 +56,6 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "oauth2": {
         "type": "oauth2",
         "description": "An access token that the token endpoint has granted (RFC 6749, 4.4).",
-        "flows": {"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}}},
     },
     "client": {
         "type": "http",
@@ -81,13 +80,25 @@ def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
         },
         servers=[{"url": "/"}],
     )
-    for name, scheme in SCHEMES.items():
+    described = _described(routes)
+    for name, scheme in _schemes(described).items():
         spec.components.security_scheme(name, scheme)
     for name, header in headers.COMPONENTS.items():
         spec.components.header(name, header)
-    for route, said in _described(routes):
+    for route, said in described:
         _add(spec, route, said)
     return dict(spec.to_dict())
+
+
+def _schemes(described: Iterable[tuple[Route, Description]]) -> dict[str, dict[str, Any]]:
+    """With each scope that a route needs, and which routes those are."""
+    paths: dict[str, list[str]] = {}
+    for route, _ in described:
+        for scope in vars(route.endpoint).get("scopes") or ():
+            paths.setdefault(scope, []).append(route.path)
+    scopes = {scope: f"Needed for {', '.join(needing)}." for scope, needing in paths.items()}
+    flow = {"tokenUrl": "/oauth/token", "scopes": scopes}
+    return SCHEMES | {"oauth2": SCHEMES["oauth2"] | {"flows": {"clientCredentials": flow}}}
 
 
 def _described(routes: Iterable[BaseRoute]) -> list[tuple[Route, Description]]:

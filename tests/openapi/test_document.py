@@ -189,3 +189,9 @@ def test_a_protected_route_is_shown_as_one(path: str) -> None:
     for operation in DOCUMENT["paths"][path].values():
         assert operation["security"] == [{"bearer": []}, {"oauth2": []}]
         assert "401" in operation["responses"]
+
+
+def test_each_scope_that_a_route_needs_is_one_of_the_scheme() -> None:
+    document = build(routes, VERSION)
+    flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
+    assert flow["scopes"] == {"revocations:read": "Needed for /revocations."}

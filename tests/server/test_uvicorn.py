@@ -39,6 +39,7 @@ ATTRIBUTES = {
     "loop",
     "parser",
     "pipeline",
+    "scope",
     "server_state",
     "transport",
     "url",
