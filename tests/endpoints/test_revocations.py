@@ -51,9 +51,15 @@ def steady() -> Clock:
     return Clock()
 
 
+def worker(settings: Settings, clock: Clock) -> TestClient:
+    """Its clocks stand still together: if only one did, it would be taken for set after 3 seconds,
+    and all be loaded and told anew."""
+    return TestClient(create_app(settings, clock, steady_clock=clock))
+
+
 @pytest.fixture
 def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, clock)) as client:
+    with worker(settings, clock) as client:
         yield client
 
 
@@ -131,7 +137,7 @@ def test_where_nothing_comes_a_poll_is_answered_after_its_wait(api: TestClient) 
 def test_any_worker_answers_the_cursor_of_another(
     api: TestClient, settings: Settings, clock: Clock
 ) -> None:
-    with TestClient(create_app(settings, clock)) as other:
+    with worker(settings, clock) as other:
         log_out(api, forge.token(sid="first"))
         cursor = poll(api)["cursor"]
         told = poll(other, after=cursor)
@@ -260,7 +266,7 @@ def test_as_readings_fail_it_is_believed_for_less_long_and_then_unavailable(
 
 @on_one_engine
 def test_no_more_polls_are_held_than_may(settings: Settings, clock: Clock) -> None:
-    with TestClient(create_app(replace(settings, feed_max_held=1), clock)) as api:
+    with worker(replace(settings, feed_max_held=1), clock) as api:
         cursor = poll(api)["cursor"]
 
         def crowd() -> None:
@@ -276,7 +282,7 @@ def test_a_poll_asks_the_database_nothing(settings: Settings, clock: Clock) -> N
     on_database(settings, lambda database: end(database, "ended"))
     settings = replace(settings, revocation_max_age_seconds=60)
     database = CountingDatabase(settings.database_url)
-    with TestClient(create_app(settings, clock, lambda url: database)) as api:
+    with TestClient(create_app(settings, clock, lambda url: database, steady_clock=clock)) as api:
         database.asked.clear()
         cursor = poll(api)["cursor"]
         poll(api, after=cursor)
@@ -289,7 +295,7 @@ def test_the_keys_in_force_are_told_and_a_held_poll_when_one_is_retired(
 ) -> None:
     one, two = signing.ES256("one"), signing.Ed25519("two")
     file = signing.write(tmp_path / "keys.json", one.jwk, two.jwk)
-    with TestClient(create_app(replace(settings, signing_keys_file=str(file)), clock)) as api:
+    with worker(replace(settings, signing_keys_file=str(file)), clock) as api:
         told = poll(api)
         assert told["keys"] == [f"{kid}.{DATABASE_ID}" for kid in ("one", "two")]
         told = until_news(api, told["cursor"], lambda: signing.write(file, two.jwk))
@@ -307,7 +313,7 @@ def many(settings: Settings) -> None:
 @on_one_engine
 def test_a_large_answer_is_compressed_for_who_takes_it(settings: Settings, clock: Clock) -> None:
     many(settings)
-    with TestClient(create_app(settings, clock)) as api:
+    with worker(settings, clock) as api:
         plain = api.get("/revocations", headers=verifier() | {"Accept-Encoding": "identity"})
         assert "content-encoding" not in plain.headers
         assert len(plain.content) > 64 * 1024
