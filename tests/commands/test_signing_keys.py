@@ -17,6 +17,7 @@ from authapi.commands.running import FOLLOWED
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_key_file import read
 from authapi.credentials.signing_keys import ALGORITHMS
+from authapi.credentials.signing_schedule import PICK_UP_SECONDS
 from manage import cli
 from tests import signing
 from tests.conftest import SECRET
@@ -104,7 +105,9 @@ def test_in_an_emergency_it_signs_when_the_command_returns_and_it_warns(
     states = {key["kid"]: key["state"] for key in report(manage, "list-signing-keys")}
     assert states.pop(old) == "verifying"
     assert list(states.values()) == ["signing"]
-    result = manage("retire-signing-key", old, "--yes")
+    began = time.monotonic()
+    result = manage("retire-signing-key", old, "--yes", FEED_LEASE_SECONDS="1.5")
+    assert time.monotonic() - began >= PICK_UP_SECONDS + 1.5
     assert result.stdout == f"Retired {old}; what it signed is refused.{FOLLOWED}\n"
     assert json.loads(result.stderr)["event"] == "signing_key_retired"
     assert [key["kid"] for key in report(manage, "list-signing-keys")] == list(states)
