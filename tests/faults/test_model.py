@@ -18,14 +18,13 @@ from typing import Any, NamedTuple, cast
 import hypothesis.strategies as st
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis.stateful import (
     RULE_MARKER,
     RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from authapi.clocks import Clocks
@@ -40,6 +39,7 @@ from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
 from authapi.store.following import Ended, Follower, Reading
 from authapi.store.revocations import Ending
+from tests.exploring import explore
 from tests.faults.model import (
     Cluster,
     Operator,
@@ -473,20 +473,8 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def explore(machine: type[Machine], examples: int, **options: Any) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            derandomize=not SOAK,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-            **options,
-        ),
-    )
+def explore_model(machine: type[Machine], examples: int, **options: Any) -> None:
+    explore(machine, examples, STEPS, derandomize=not SOAK, **options)
 
 
 ALONE = {"dialect": "sqlite", "is_alone": True}
@@ -494,7 +482,7 @@ ALONE = {"dialect": "sqlite", "is_alone": True}
 
 @pytest.mark.parametrize("service", [{}, {"dialect": "sqlite"}, ALONE], ids=str)
 def test_what_was_answered_is_in_force(service: dict[str, Any]) -> None:
-    explore(type("Model", (Machine,), service), EXAMPLES)
+    explore_model(type("Model", (Machine,), service), EXAMPLES)
 
 
 class CursorOfNoConnection(Follower):
@@ -719,13 +707,13 @@ def mutated(mutant: Mutant) -> type[Machine]:
 @pytest.mark.parametrize("without", MUTANTS)
 def test_each_rule_taken_out_is_found(without: str) -> None:
     with pytest.raises(AssertionError):
-        explore(mutated(MUTANTS[without]), EXAMPLES * 80, phases=[Phase.generate])
+        explore_model(mutated(MUTANTS[without]), EXAMPLES * 80, phases=[Phase.generate])
 
 
 @pytest.mark.parametrize("without", MUTANTS)
 def test_what_finds_it_finds_nothing_in_the_service(without: str) -> None:
     mutant = MUTANTS[without]._replace(parts=Parts())
-    explore(mutated(mutant), EXAMPLES // 5, phases=[Phase.generate])
+    explore_model(mutated(mutant), EXAMPLES // 5, phases=[Phase.generate])
 
 
 Step = Callable[[Machine], None]

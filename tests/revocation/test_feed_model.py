@@ -15,9 +15,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from authapi.clocks import Clocks
 from authapi.errors import TemporarilyUnavailable, UnknownCursor
@@ -28,6 +28,7 @@ from authapi.revocation.feed import Feed, Page
 from authapi.revocation.pacing import Pacing
 from authapi.revocation.revocations import Revocations
 from authapi.store.following import Ended, Follower, Reading
+from tests.exploring import explore
 
 NOW = 1_800_000_000.0
 ACCESS_SECONDS, LEEWAY, LEASE = 900, 10, 1.5
@@ -261,24 +262,8 @@ def silence() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def explore(machine: type[Machine], examples: int, **options: Any) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-            **options,
-        ),
-    )
-
-
 def test_a_verifier_holds_at_least_what_is_live() -> None:
-    explore(Machine, EXAMPLES)
+    explore(Machine, EXAMPLES, STEPS)
 
 
 def with_entries(kind: type[Entries]) -> Parts:
@@ -382,4 +367,4 @@ MUTANTS: dict[str, Parts] = {
 def test_each_rule_taken_out_is_found(without: str) -> None:
     machine = type("Model", (Machine,), {"parts": MUTANTS[without]})
     with pytest.raises((AssertionError, UnknownCursor)):
-        explore(machine, EXAMPLES_OF_A_BREAK, phases=[Phase.generate])
+        explore(machine, EXAMPLES_OF_A_BREAK, STEPS, phases=[Phase.generate])
