@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
@@ -35,7 +34,7 @@ class Forked:
         script: Path,
         arguments: tuple[str, ...],
         folder: Path,
-        environ: Mapping[str, str],
+        environ: dict[str, str],
         out: Path,
         err: Path,
         is_ordinary: bool = False,
@@ -43,8 +42,8 @@ class Forked:
         """`out` and `err` may be one file. If it `is_ordinary`, the rights of files count for it,
         though the tests may run as root."""
         typed = [str(script), *arguments]
-        places = (folder, dict(environ), out, err)
-        self._process = _context.Process(target=_become, args=(typed, *places, is_ordinary))
+        told = (typed, folder, environ, out, err, is_ordinary)
+        self._process = _context.Process(target=_become, args=told)
         with _lock:
             self._process.start()
         assert self._process.pid is not None
@@ -70,9 +69,6 @@ class Forked:
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

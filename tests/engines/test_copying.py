@@ -30,7 +30,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, new_url, url_for_settings
 from tests.copies import end
 from tests.postgres import MIGRATED, Postgres
-from tests.serving import ROOT, clean_environ, request, serve, watched
+from tests.serving import ROOT, request, run, serve, watched
 from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,16 +57,7 @@ def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def manage(settings: Settings, tmp_path: Path) -> Manage:
     def manage(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         environ = {"SECRET_KEY": SECRET, "DATABASE_URL": settings.database_url}
-        result = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            cwd=tmp_path,
-            env=clean_environ() | environ | watched(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        result = run(tmp_path, "manage.py", *arguments, **environ, **watched())
         assert result.returncode == status, result.stderr
         return result
 
@@ -388,18 +379,9 @@ def test_a_postgresql_is_asked_about_since_its_servers_are_not_known(
 ) -> None:
     environ = {"SECRET_KEY": SECRET, "DATABASE_URL": postgres.new_database()}
     target = tmp_path / "target.db"
-    command = [sys.executable, str(ROOT / "manage.py")]
 
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *arguments],
-            env=clean_environ() | environ | watched(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run(tmp_path, "manage.py", *arguments, **environ, **watched())
 
     assert manage("migrate").returncode == 0
     refused = manage("copy-database", f"sqlite:///{target}")
