@@ -33,6 +33,14 @@ def both(service: Service, installed: dict[str, Process]) -> Iterator[list[Drive
         ]
 
 
+def accepted_by(verifiers: list[Driver], service: Service) -> str:
+    """A new token, which each of them accepts."""
+    token = service.log_in()
+    for verifier in verifiers:
+        assert verifier.verify(token) == ACCEPTED
+    return token
+
+
 def last_acceptance(verifiers: list[Driver], token: str) -> float:
     """When the last check began that was one, by a steady clock. All have to refuse it then."""
     accepted, give_up = time.monotonic(), time.monotonic() + 10
@@ -74,9 +82,7 @@ def test_a_log_out_everywhere_ends_all_and_later_sessions_go_on(
 def test_a_log_out_for_verifiers_is_answered_when_they_know(
     service: Service, both: list[Driver]
 ) -> None:
-    token = service.log_in()
-    for verifier in both:
-        assert verifier.verify(token) == ACCEPTED
+    token = accepted_by(both, service)
     service.log_out(token, verifiers=True)
     assert [verifier.judge(token) for verifier in both] == [REFUSED] * 2
 
@@ -84,9 +90,7 @@ def test_a_log_out_for_verifiers_is_answered_when_they_know(
 def test_a_signing_key_that_is_retired_opens_nothing_and_its_successor_does(
     service: Service, both: list[Driver]
 ) -> None:
-    token = service.log_in()
-    for verifier in both:
-        assert verifier.verify(token) == ACCEPTED
+    token = accepted_by(both, service)
     service.manage("new-signing-key", "--now")
     kid = header_of(token)["kid"].partition(".")[0]
     service.manage("retire-signing-key", kid, "--yes")
@@ -103,9 +107,7 @@ def test_a_client_that_is_disabled_follows_nothing_and_then_nothing_is_accepted(
     service: Service, both: list[Driver]
 ) -> None:
     """The last one, since these verifiers are of no use after it."""
-    token = service.log_in()
-    for verifier in both:
-        assert verifier.verify(token) == ACCEPTED
+    token = accepted_by(both, service)
     service.manage("disable-client", "verifier", "--yes")
     time.sleep(LEASE_SECONDS + SLACK_SECONDS)
     for verifier in both:
