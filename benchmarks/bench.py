@@ -24,14 +24,11 @@ import versions
 import workers
 import wrk
 from peer import Clients, Peer, Running, all_peers
+from progress import say
 from scenarios import SCENARIOS, Measuring, Scenario
 from service import SERVER_CORE
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def measure(

@@ -29,17 +29,19 @@ sys.path.insert(1, str(Path(__file__).parent.parent / "verifiers" / "python"))
 import httpx
 import psutil
 import scale_rows as rows
-from auth_api_verifier import Refused, Unavailable, Verifier
+from auth_api_verifier import Refused, Verifier
+from progress import say
+from report import table
 
 from tests.faults.client import Client, Node, Recorder, Session
+from tests.faults.elsewhere import SCOPE, wait_until_accepted
 from tests.faults.history import UNANSWERED
 from tests.faults.loads import going_on
 from tests.faults.services import Service, manage, serve_file, serve_nodes
 from tests.postgres import run_synced
-from tests.serving import run
+from tests.serving import migrate, run
 
 RESULTS = Path(__file__).parent / "results"
-SCOPE = "revocations:read"
 LANES = 4
 """So many callers log out beside each other."""
 LOOK_SECONDS = 0.001
@@ -54,15 +56,17 @@ TOKENS = 300
 Report = dict[str, Any]
 
 
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+def make_keys(folder: Path) -> dict[str, str]:
+    """Returns the setting that names them."""
+    environ = {"SIGNING_KEYS_FILE": str(folder / "keys.json")}
+    assert run(folder, "manage.py", "new-signing-key", **environ).returncode == 0
+    return environ
 
 
 @contextmanager
 def serving(folder: Path, setup: str) -> Iterator[tuple[Service, str]]:
     """The service, and the key of a client that may read the feed."""
-    environ = {"SIGNING_KEYS_FILE": str(folder / "keys.json")}
-    assert run(folder, "manage.py", "new-signing-key", **environ).returncode == 0
+    environ = make_keys(folder)
     with ExitStack() as stack:
         if setup == "two nodes":
             urls = [stack.enter_context(run_synced()).new_database()] * 2
@@ -73,16 +77,6 @@ def serving(folder: Path, setup: str) -> Iterator[tuple[Service, str]]:
         service = stack.enter_context(served)
         made = asyncio.run(manage(service, "create-client", "verifier", "--scope", SCOPE))
         yield service, made["client_key"]
-
-
-async def wait_until_accepted(verifier: Verifier, session: Session) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await verifier.verify(session.access)
-                return
-            except Unavailable:
-                pass
 
 
 async def refused_at(verifier: Verifier, session: Session) -> float:
@@ -242,18 +236,20 @@ def percentile(values: list[float], share: float) -> float:
 
 def show(found: Report) -> str:
     """As Markdown."""
-    lines = ["| answered log-out to refusal elsewhere | p50 | p99 | at most | after the answer |"]
-    lines.append("|---|---:|---:|---:|---:|")
+    latencies = []
     for setup, values in found["latency_ms"].items():
-        cells = [statistics.median(values), percentile(values, 0.99), values[-1]]
+        milliseconds = [statistics.median(values), percentile(values, 0.99), values[-1]]
         late = sum(value > 0 for value in values)
-        told = " | ".join(f"{cell:.0f} ms" for cell in cells)
-        lines.append(f"| {setup} | {told} | {late} of {len(values)} |")
-    lines += ["", "| polls held by one worker | idle | 50 log-outs a second | memory |"]
-    lines.append("|---|---:|---:|---:|")
-    for row in found["cpu"]:
-        shares = [f"{row[name]['core']:.0%} of a core" for name in ("idle", "log_outs")]
-        lines.append(f"| {row['held']:,} | {' | '.join(shares)} | {row['rss_mb']:.0f} MB |")
+        cells = [f"{each:.0f} ms" for each in milliseconds]
+        latencies.append([setup, *cells, f"{late} of {len(values)}"])
+    costs = [
+        [
+            f"{row['held']:,}",
+            *(f"{row[name]['core']:.0%} of a core" for name in ("idle", "log_outs")),
+            f"{row['rss_mb']:.0f} MB",
+        ]
+        for row in found["cpu"]
+    ]
     load, checks = found["first_load"], found["check"]
     facts = {
         "a check of a token that verified before": f"{checks['remembered_us']:.1f} us",
@@ -264,11 +260,16 @@ def show(found: Report) -> str:
         "a verifier from its start until it accepts": f"{load['fresh_after_seconds']:.2f} s",
         "memory of the worker with them": f"{load['server_rss_mb']:.0f} MB",
     }
-    lines += ["", "| of the verifier in Python | |", "|---|---:|"]
-    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    latency_head = ["answered log-out to refusal elsewhere", "p50", "p99", "at most"]
+    cost_head = ["polls held by one worker", "idle", "50 log-outs a second", "memory"]
+    tables = [
+        table([*latency_head, "after the answer"], latencies),
+        table(cost_head, costs),
+        table(["of the verifier in Python", ""], [[*fact] for fact in facts.items()]),
+    ]
     noise = f"{found['cores']} cores, load average {found['load_before']} to {found['load_after']}"
-    lines += ["", f"Measured on {found['date']}: {noise}, server and load together."]
-    return "\n".join(lines) + "\n"
+    measured = f"Measured on {found['date']}: {noise}, server and load together."
+    return "\n\n".join([*tables, measured]) + "\n"
 
 
 def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
@@ -299,10 +300,9 @@ def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
     say(f"{ENTRIES} entries")
     place = folder / "load"
     place.mkdir()
-    with serving(place, "one worker"):
-        pass
+    environ = make_keys(place) | {"WORKERS": "1"}
+    migrate(place)
     fill(place / "auth.db")
-    environ = {"SIGNING_KEYS_FILE": str(place / "keys.json"), "WORKERS": "1"}
     with serve_file(place / "auth.db", place, **environ) as service:
         (client,) = service.register("late")
         made = asyncio.run(manage(service, "create-client", "late-verifier", "--scope", SCOPE))

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import scale_load as load
 import scale_rows as rows
 import wrk
+from progress import say
 from service import Service, Void, environ, manage, serve
 
 from authapi.credentials.tokens import ACCESS, REFRESH
@@ -86,10 +87,6 @@ class Subject:
                 value = value[name]
             found.append(float(value))
         return found
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def fill_sqlite(folder: Path, size: int) -> list[Subject]:

@@ -21,6 +21,16 @@ AGAIN = 3
 """How often a token is checked once more after it was refused."""
 
 
+async def wait_until_accepted(verifier: Verifier, session: Session) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                await verifier.verify(session.access)
+                return
+            except Unavailable:
+                pass
+
+
 class Elsewhere:
     """Verifiers by their names, each of which writes down every check."""
 
@@ -31,13 +41,7 @@ class Elsewhere:
     async def wait_until_known(self, session: Session) -> None:
         """Off the record, since each has just begun to follow."""
         for verifier in self._verifiers.values():
-            async with asyncio.timeout(READY_SECONDS):
-                while True:
-                    try:
-                        await verifier.verify(session.access)
-                        break
-                    except Unavailable:
-                        pass
+            await wait_until_accepted(verifier, session)
 
     async def check(self, session: Session) -> list[int]:
         """The status of each verifier."""
