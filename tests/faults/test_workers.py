@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.client import Client, Node, Recorder, in_turn
 from tests.faults.conftest import Judge
+from tests.faults.loads import wait_for_answers
 from tests.faults.services import Service, disable, manage, revoke_key, scaled
 
 PAIRS = scaled(2000, 20_000)
@@ -121,6 +122,7 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
             for client in (leaked, spared)
             for _ in range(4)
         ]
+        await wait_for_answers(recorder, 100)  # the command is quicker than a first login may be
         await revoke_key(recorder, service, leaked)
         mine = [each for each in recorder.sessions if each.client in (leaked, spared)]
         some = random.sample(mine, min(100, len(mine)))
