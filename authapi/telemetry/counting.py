@@ -9,6 +9,9 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 STATEMENTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 MAX_REASONS = 200
 """They are constants of ours. Were one ever made of what a caller sends, memory would not grow."""
+FROM_ZERO = ("login", "refreshed", "refresh_reused", "logged_out", "logged_out_everywhere")
+"""Events that are told before the first of them: where a count begins with 1, Prometheus sees no
+increase, and the alarm for one refresh token that was used again would stay silent."""
 
 
 class Distribution:
@@ -35,7 +38,7 @@ class Counts:
             lambda: Distribution(SECONDS)
         )
         """By the path of the route, the method and the status."""
-        self.events: Counter[str] = Counter()
+        self.events = Counter(dict.fromkeys(FROM_ZERO, 0))
         """Lines of the audit trail that are no refusal."""
         self.refusals: Counter[tuple[str, str]] = Counter()
         """By the event and its reason."""

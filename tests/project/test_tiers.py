@@ -15,6 +15,7 @@ NOT_IN_CORE = {
     "tests/examples": "hashes passwords, and runs real processes",
     "tests/deploy/test_container.py": "builds an image, and runs it",
     "tests/deploy/test_nginx.py": "real processes, nginx among them",
+    "tests/deploy/test_scraped.py": "runs Prometheus",
     "tests/deploy/test_systemd.py": "boots a machine",
     "tests/faults": "real processes, under load, which are killed",
     "tests/fuzz": "thousands of examples",
