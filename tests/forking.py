@@ -1,29 +1,49 @@
-"""Starts `python app.py` and `python manage.py` as processes of their own that need not import all
-anew, which takes half a second each: the fork server of the standard library has imported it.
+"""Starts `python app.py` and `python manage.py` as forks of a process that has imported all: for
+the tests, and for the commands that the pages show."""
 
-It is the same code from its first line on, with its own environment, folder, console and signals.
-"""
-
-import ctypes
+import atexit
 import math
 import os
-import runpy
-import signal
 import subprocess
 import sys
-import time
-from multiprocessing import get_context
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from threading import Lock
+from shutil import rmtree
+from tempfile import mkdtemp
 
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["app", "manage", "uvloop", "httptools", "tests.forking"])
+from tests.asking import Fork, begins_with
 
-_lock = Lock()
-"""Each start asks after every process, and of two threads that ask at once one is told wrong."""
+ROOT = Path(__file__).parent.parent
+PYTHON = """#!{python} -IS
+import sys
+sys.path.insert(0, {root!r})
+from tests.asking import main
+main({forker!r}, {venv!r}, {ours!r}, {early!r})
+"""
 
-_DROP_FROM_BOUNDING_SET = 24  # of prctl(2)
-_VERSION_3 = 0x20080522  # of capset(2), with room for 64 capabilities
+
+@cache
+def forker() -> str:
+    """The socket of the one of this test process."""
+    folder = mkdtemp(prefix="forker-")
+    command = [sys.executable, "-m", "tests.forker", f"{folder}/socket"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def end() -> None:
+        process.communicate(timeout=20)
+        rmtree(folder)
+
+    atexit.register(end)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return f"{folder}/socket"
+
+
+def is_same(script: Path, environ: Mapping[str, str]) -> bool:
+    """Whether a fork is the same as to run this script with Python, with these variables more."""
+    return script.resolve().parent == ROOT and not begins_with(environ)
 
 
 class Forked:
@@ -42,64 +62,57 @@ class Forked:
         """`out` and `err` may be one file. If it `is_ordinary`, the rights of files count for it,
         though the tests may run as root."""
         typed = [str(script), *arguments]
-        told = (typed, folder, environ, out, err, is_ordinary)
-        self._process = _context.Process(target=_become, args=told)
-        with _lock:
-            self._process.start()
-        assert self._process.pid is not None
-        self.pid = self._process.pid
+        with ExitStack() as stack:
+            places = ((os.devnull, "r"), (out, "a"), (err, "a"))
+            files = [stack.enter_context(open(place, mode)) for place, mode in places]
+            numbers = [file.fileno() for file in files]
+            self._fork = Fork(forker(), typed, str(folder), environ, numbers, is_ordinary)
+        self.pid = self._fork.pid
 
     @property
     def returncode(self) -> int | None:
         return self.poll()
 
     def poll(self) -> int | None:
-        with _lock:
-            return self._process.exitcode
+        try:
+            return self._fork.code(0)
+        except TimeoutError:
+            return None
 
     def wait(self, timeout: float = math.inf) -> int:
         """Raises `subprocess.TimeoutExpired`."""
-        give_up = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > give_up:
-                raise subprocess.TimeoutExpired("a forked process", timeout)
-            time.sleep(0.005)
-        return code
+        try:
+            return self._fork.code(None if timeout == math.inf else timeout)
+        except TimeoutError:
+            raise subprocess.TimeoutExpired("a forked process", timeout) from None
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        self._fork.send_signal(number)
 
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        self.send_signal(9)
 
 
-def _become(
-    typed: list[str], folder: Path, environ: dict[str, str], out: Path, err: Path, is_ordinary: bool
-) -> None:
-    """In the new process, and to its end."""
-    nothing, writing = os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, file, flags in ((0, os.devnull, nothing), (1, out, writing), (2, err, writing)):
-        descriptor = os.open(file, flags, 0o600)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # it is the process's own
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environ)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if is_ordinary:
-        _give_up_privileges()
-    sys.argv, sys.path[0] = typed, str(Path(typed[0]).parent)
-    runpy.run_path(typed[0], run_name="__main__")
-
-
-def _give_up_privileges() -> None:
-    """What `setpriv --bounding-set=-all --inh-caps=-all` does, and its next start of a program."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = 0
-    while libc.prctl(_DROP_FROM_BOUNDING_SET, number, 0, 0, 0) == 0:
-        number += 1
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
-    none = (ctypes.c_uint32 * 6)()
-    assert libc.capset(header, none) == 0, os.strerror(ctypes.get_errno())
+def make_clone(folder: Path) -> None:
+    """What looks like a fresh clone after `make run`, and is linked to the code that is here. Its
+    `python` forks where that is the same."""
+    for path in (*ROOT.glob("*.py"), ROOT / "authapi"):
+        (folder / path.name).symlink_to(path)
+    venv, copy = ROOT / ".venv", folder / ".venv"
+    (copy / "bin").mkdir(parents=True)
+    for path in (*venv.iterdir(), *(venv / "bin").iterdir()):
+        linked = copy / path.relative_to(venv)
+        if not linked.exists():
+            linked.symlink_to(path)
+    python = copy / "bin" / "python"
+    python.unlink()
+    text = PYTHON.format(
+        python=Path(sys.executable).resolve(),
+        root=str(ROOT),
+        forker=forker(),
+        venv=str(venv / "bin" / "python"),
+        ours=[str(ROOT / script) for script in ("app.py", "manage.py")],
+        early=begins_with(os.environ),
+    )
+    python.write_text(text)
+    python.chmod(0o755)

@@ -26,7 +26,7 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
-from tests.forking import Forked
+from tests.forking import Forked, is_same
 from tests.ordinary import GIVE_UP
 
 ROOT = Path(__file__).parent.parent
@@ -36,8 +36,6 @@ RUN_SECONDS = 60
 WATCHED = "COVERAGE_PROCESS_CONFIG"
 """By this, a process is told to note which lines it runs."""
 _how_to_watch: dict[str, str] = {}
-EARLY = ("LD_", "PYTHON", WATCHED)
-"""With these begin the variables that the loader, Python and coverage read as they start."""
 
 
 def stop_watching() -> None:
@@ -166,8 +164,7 @@ def start(
     own code, with nothing between, and with no variable that counts before its first line."""
     everything = clean_environ() | environ
     is_ordinary = tuple(launcher) == GIVE_UP
-    is_ours = script.parent == ROOT and (is_ordinary or not launcher)
-    if is_ours and not any(name.startswith(EARLY) for name in environ):
+    if is_same(script, environ) and (is_ordinary or not launcher):
         return Forked(script, arguments, folder, everything, out, err, is_ordinary)
     with out.open("ab") as to_out, err.open("ab") as to_err:
         return subprocess.Popen(

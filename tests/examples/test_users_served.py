@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import ENGINES, new_url
+from tests.forking import make_clone
 from tests.pages.answers import assert_as_shown
 from tests.pages.running import SECRET, call, key_in, run, until_it_serves
-from tests.serving import ROOT, Served, copy_code, serve, watched
+from tests.serving import ROOT, Served, serve, watched
 
 EXAMPLE = Path("docs/examples/users")
 PAGE = (ROOT / EXAMPLE / "README.md").read_text()
@@ -29,8 +30,7 @@ def blocks(title: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    copy_code(tmp_path)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    make_clone(tmp_path)
     shutil.copytree(ROOT / EXAMPLE, tmp_path / EXAMPLE)
     return tmp_path
 
@@ -55,34 +55,34 @@ def test_the_page_is_typed_and_answered_as_it_shows(clone: Path) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_people_live_as_machines_do(
-    request: pytest.FixtureRequest, engine: str, tmp_path: Path
+    request: pytest.FixtureRequest, engine: str, clone: Path
 ) -> None:
-    environ = WITH_ROUTES | {"DATABASE_URL": new_url(request, engine, tmp_path / "auth.db")}
+    environ = WITH_ROUTES | {"DATABASE_URL": new_url(request, engine, clone / "auth.db")}
     environ |= {"WORKERS": "2"}
-    manage = f"{PYTHON} {ROOT}/manage.py"
-    run(tmp_path, f"{manage} migrate", **environ)
+    manage = ".venv/bin/python manage.py"
+    run(clone, f"{manage} migrate", **environ)
     for _ in range(2):
-        run(tmp_path, f"cd {ROOT} && {PYTHON} -m users migrate", **environ, **watched())
-    made = run(tmp_path, f"{manage} create-client sign-up --scope users:register --json", **environ)
+        run(clone, f"cd {ROOT} && {PYTHON} -m users migrate", **environ, **watched())
+    made = run(clone, f"{manage} create-client sign-up --scope users:register --json", **environ)
     key = json.loads(made)["client_key"]
 
-    with serve(tmp_path, **environ) as served:
+    with serve(clone, **environ) as served:
         token = call(served, "/login", client_key=key).json()["access_token"]
         registered = call(served, "/users", token, roles="editor", **PERSON).json()
         assert registered["scope"] == "reports:read reports:write"
         pair = log_in(served)
-    with serve(tmp_path, **environ) as served:
+    with serve(clone, **environ) as served:
         assert status(served, pair) == 200
         pair = call(served, "/refresh-token", refresh_token=pair["refresh_token"]).json()
         assert call(served, "/logout", pair["access_token"]).status_code == 200
         assert [status(served, pair) for _ in range(8)] == [401] * 8  # on each worker
         pair = log_in(served)
-        run(tmp_path, f"{manage} disable-client user:night-shift --yes", **environ)
+        run(clone, f"{manage} disable-client user:night-shift --yes", **environ)
         assert status(served, pair) == 401
         refused, wrong = (call(served, "/users/login", **each) for each in (PERSON, WRONG))
         assert (refused.status_code, refused.text) == (wrong.status_code, wrong.text)
         assert wrong.json()["error"] == "invalid_login"
-        run(tmp_path, f"{manage} enable-client user:night-shift", **environ)
+        run(clone, f"{manage} enable-client user:night-shift", **environ)
         assert status(served, log_in(served)) == 200
         console = served.console
     assert PERSON["password"] not in console

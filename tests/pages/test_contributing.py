@@ -78,40 +78,40 @@ def make_migration(folder: Path, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_revision_is_made_in_the_style_of_the_house_and_runs(clone: Path) -> None:
+def test_a_revision_is_made_in_the_style_of_the_house_and_runs(copy: Path) -> None:
     for name in ("Makefile", "pyproject.toml", VERSIONS.parent / "script.py.mako"):
-        shutil.copy(ROOT / name, clone / name)
+        shutil.copy(ROOT / name, copy / name)
     (command,) = re.findall(r"`make migration NAME=\"(.+?)\"`", CONTRIBUTING)
-    made = make_migration(clone, f"NAME={command}")
+    made = make_migration(copy, f"NAME={command}")
     assert made.returncode == 0, made.stderr
-    file = clone / VERSIONS / f"{NEXT}_{command.lower().replace(' ', '_')}.py"
-    assert made.stdout.splitlines()[0] == str(file.relative_to(clone))
+    file = copy / VERSIONS / f"{NEXT}_{command.lower().replace(' ', '_')}.py"
+    assert made.stdout.splitlines()[0] == str(file.relative_to(copy))
     code = file.read_text()
     assert code.startswith(f'"""{command}."""\n')
-    run(clone, f".venv/bin/ruff check {file} && .venv/bin/ruff format --check {file}")
+    run(copy, f".venv/bin/ruff check {file} && .venv/bin/ruff format --check {file}")
     # As the checklist goes on.
     file.write_text(code.replace('"table"', '"clients"').replace('"name"', '"notes"'))
-    tables = (clone / "tables.py").read_text()
+    tables = (copy / "tables.py").read_text()
     number = f'SCHEMA_REVISION = "{SCHEMA_REVISION}"'
     column = '    Column("disabled_at", BigInteger),\n'
     assert tables.count(number) == tables.count(column) == 1
     tables = tables.replace(number, f'SCHEMA_REVISION = "{NEXT}"')
-    (clone / "tables.py").write_text(
+    (copy / "tables.py").write_text(
         tables.replace(column, f'{column}    Column("notes", BigInteger),\n')
     )
     manage = ".venv/bin/python manage.py"
     commands = "migrate", "create-client billing", "add-key billing", "list-clients", "doctor"
-    printed = run(clone, "\n".join(f"{manage} {each}" for each in commands), **SECRET)
+    printed = run(copy, "\n".join(f"{manage} {each}" for each in commands), **SECRET)
     assert f"The schema is at revision {NEXT}." in printed
-    again = make_migration(clone, "NAME=Another one")
+    again = make_migration(copy, "NAME=Another one")
     assert f"{int(NEXT) + 1:04d}_another_one.py" in again.stdout
 
 
-def test_a_revision_needs_a_name(clone: Path) -> None:
+def test_a_revision_needs_a_name(copy: Path) -> None:
     for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, clone / name)
-    before = sorted((clone / VERSIONS).iterdir())
-    refused = make_migration(clone)
+        shutil.copy(ROOT / name, copy / name)
+    before = sorted((copy / VERSIONS).iterdir())
+    refused = make_migration(copy)
     assert refused.returncode == 2
     assert "NAME=" in refused.stderr
-    assert sorted((clone / VERSIONS).iterdir()) == before
+    assert sorted((copy / VERSIONS).iterdir()) == before

@@ -13,7 +13,7 @@ from authapi import extending
 from authapi.errors import Refusal
 from tests.pages.reading import blocks, section, table
 from tests.pages.running import SECRET, call, log_in, run
-from tests.serving import ROOT, Served, serve
+from tests.serving import Served, create_client, serve
 
 TITLES = ("Add a route", "Read a body", "Begin sessions of your own", "Test your routes")
 
@@ -63,11 +63,7 @@ def test_a_body_is_read_and_refused_and_no_file_of_the_service_is_touched(tmp_pa
     """In a folder of one's own, on several workers."""
     write(tmp_path, "reports", "notes", "my_api")
     (named,) = re.findall(r"set `ROUTES=(.+)`", section("Read a body"))
-    run(tmp_path, f"{ROOT}/.venv/bin/python {ROOT}/manage.py migrate", **SECRET)
-    key = run(
-        tmp_path, f"{ROOT}/.venv/bin/python {ROOT}/manage.py create-client a --json", **SECRET
-    )
-    (client_key,) = re.findall(r"ck_\w+", key)
+    client_key = create_client(tmp_path, **SECRET)
     with serve(tmp_path, ROUTES=named, **SECRET) as served:
         token = log_in(served, client_key)["access_token"]
         assert call(served, "/report", token).status_code == 200
@@ -145,16 +141,16 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_slip_ends_the_start_with_the_line_that_the_page_shows(tmp_path: Path, slip: str) -> None:
+def test_a_slip_ends_the_start_with_the_line_that_the_page_shows(clone: Path, slip: str) -> None:
     (line,) = [line for line in table("What is refused at the start") if slip in line]
     file, code = SLIPS[slip]
-    (tmp_path / file).write_text(code)
-    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || echo $?"
-    said, status = run(tmp_path, start, PORT="0", **setting(), **SECRET).splitlines()
+    (clone / file).write_text(code)
+    start = ".venv/bin/python app.py 2>&1 || echo $?"
+    said, status = run(clone, start, PORT="0", **setting(), **SECRET).splitlines()
     assert status == "2"
     assert said.startswith("ROUTES=reports:routes: ")
     assert line.partition("`")[0] in said
-    assert not list(tmp_path.glob("auth.db*"))
+    assert not list(clone.glob("auth.db*"))
 
 
 @pytest.mark.parametrize(
@@ -170,25 +166,25 @@ def test_a_slip_ends_the_start_with_the_line_that_the_page_shows(tmp_path: Path,
     ],
 )
 def test_the_line_is_that_of_the_module_wherever_the_fault_was_raised(
-    tmp_path: Path, code: str, said: str
+    clone: Path, code: str, said: str
 ) -> None:
-    (tmp_path / "reports.py").write_text(code)
-    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || true"
-    (line,) = run(tmp_path, start, PORT="0", **setting(), **SECRET).splitlines()
-    assert f"{tmp_path}/reports.py, {said}" in line
+    (clone / "reports.py").write_text(code)
+    start = ".venv/bin/python app.py 2>&1 || true"
+    (line,) = run(clone, start, PORT="0", **setting(), **SECRET).splitlines()
+    assert f"{clone}/reports.py, {said}" in line
 
 
-def test_a_module_in_what_is_no_package_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "reports.py").write_text(NOTHING)
-    start = f"{ROOT}/.venv/bin/python {ROOT}/app.py 2>&1 || true"
-    (line,) = run(tmp_path, start, PORT="0", ROUTES="reports.more:routes", **SECRET).splitlines()
+def test_a_module_in_what_is_no_package_is_not_there(clone: Path) -> None:
+    (clone / "reports.py").write_text(NOTHING)
+    start = ".venv/bin/python app.py 2>&1 || true"
+    (line,) = run(clone, start, PORT="0", ROUTES="reports.more:routes", **SECRET).splitlines()
     assert "there is no such module" in line
 
 
-def test_the_route_of_the_readme_serves(clone: Path) -> None:
+def test_the_route_of_the_readme_serves(copy: Path) -> None:
     (code,) = blocks("Protect your API", "python")
     assert "`ROUTES=reports:routes`" in section("Protect your API")
-    (clone / "reports.py").write_text(code)
-    with serve(clone, code=clone, ROUTES="reports:routes") as served:
+    (copy / "reports.py").write_text(code)
+    with serve(copy, code=copy, ROUTES="reports:routes") as served:
         token = log_in(served, served.demo_key)["access_token"]
         assert call(served, "/report", token).json()["report"] == [1, 2, 3]
