@@ -65,17 +65,31 @@ def log_level() -> Iterator[None]:
     logging.root.setLevel(before)
 
 
-@pytest.fixture(scope="module")
-def unwatched() -> Iterator[None]:
-    """From here to the end of the module: for tests that run the same lines ten thousand times,
-    which takes twice as long where they are watched for coverage. Others reach each of them."""
+UNWATCHED = (
+    "tests/attacks/test_catalogue.py",
+    "tests/attacks/test_oauth.py",
+    "tests/clients",
+    "tests/deploy",
+    "tests/faults/test_model.py",
+    "tests/fuzz",
+    "tests/pages",
+    "tests/project",
+    "tests/revocation/test_feed_model.py",
+)
+"""What runs many thousand times the lines that others reach. While they are watched for coverage,
+that takes twice as long."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unwatched(request: pytest.FixtureRequest) -> Iterator[None]:
     coverage = Coverage.current()
-    if coverage is not None:
-        coverage.stop()
+    if coverage is None or not any(is_in(request.path, place) for place in UNWATCHED):
+        yield
+        return
+    coverage.stop()
     yield
-    if coverage is not None:
-        coverage.start()
-        stop_watching()  # which it has begun again
+    coverage.start()
+    stop_watching()  # which it has begun again
 
 
 @pytest.fixture
@@ -277,10 +291,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def rank(item: pytest.Item) -> int:
-    path = item.path.relative_to(ROOT)
-    return next(
-        (number for number, place in enumerate(LONGEST) if path.is_relative_to(place)), len(LONGEST)
-    )
+    places = (number for number, place in enumerate(LONGEST) if is_in(item.path, place))
+    return next(places, len(LONGEST))
+
+
+def is_in(file: Path, place: str) -> bool:
+    return file.relative_to(ROOT).is_relative_to(place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

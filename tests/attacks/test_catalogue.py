@@ -34,8 +34,6 @@ from tests.counting import CountingDatabase
 from tests.forge import ACCESS_CLAIMS
 from tests.serving import Served, serve
 
-pytestmark = pytest.mark.usefixtures("unwatched")
-
 TOKENS = load("tokens.json")
 BODIES = load("bodies.json")
 CALLED = {"/login": "invalid_client", "/refresh-token": "invalid_grant"}

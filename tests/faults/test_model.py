@@ -703,7 +703,6 @@ def mutated(mutant: Mutant) -> type[Machine]:
     return type("Model", (Machine,), changed)
 
 
-@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("without", MUTANTS)
 def test_each_rule_taken_out_is_found(without: str) -> None:
     with pytest.raises(AssertionError):

@@ -22,8 +22,6 @@ from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, SECRET, Clock
 from tests.fuzz.budget import budget
 
-pytestmark = pytest.mark.usefixtures("unwatched")
-
 FIELDS = {"/login": "client_key", "/refresh-token": "refresh_token", "/logout": "access_token"}
 OPTIONAL = ("everywhere", "scope", "verifiers")
 PATHS = st.sampled_from(sorted(FIELDS))

@@ -19,8 +19,6 @@ from tests.fuzz import mutations
 from tests.fuzz.budget import budget
 from tests.fuzz.mutations import FALLBACK, MUTATIONS, Mutation
 
-pytestmark = pytest.mark.usefixtures("unwatched")
-
 TOKENS = mutations.new_tokens()
 REAL = mutations.real_tokens(TOKENS)
 ORIGINALS = sorted(REAL)

@@ -34,7 +34,6 @@ NOW = 1_800_000_000.0
 ACCESS_SECONDS, LEEWAY, LEASE = 900, 10, 1.5
 PAGE_SIZE = 2
 EXAMPLES, STEPS = 60, 40
-pytestmark = pytest.mark.usefixtures("unwatched")
 
 WORKERS = st.integers(0, 1)
 IDS = st.sampled_from("abcdef")
