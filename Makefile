@@ -16,7 +16,7 @@ CORE := tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/at
 	tests/project/test_house.py tests/project/test_security.py tests/project/test_tiers.py tests/project/test_version.py \
 	tests/revocation tests/rules tests/server/test_background.py tests/server/test_limits.py \
 	tests/server/test_development.py tests/server/test_main.py tests/server/test_metrics.py tests/server/test_connections.py \
-	tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/subjects tests/telemetry \
+	tests/server/test_one_write.py tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/subjects tests/telemetry \
 	tests/deploy/test_compose.py tests/deploy/test_kubernetes.py tests/deploy/test_prometheus.py \
 	tests/html/test_pages.py tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
 	tests/test_rights.py tests/test_settings.py

@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from authapi.addresses import UNIX_PEER, plain
 from authapi.errors import InvalidRequest, Refusal
 from authapi.http_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
-from authapi.server.limits import LIMITS, Limits
+from authapi.server.limits import LIMITS, Holding, Limits
+from authapi.server.one_write import OneWrite
 from authapi.server.strict_heads import judge_head, without_upgrade
 from authapi.web.requests import HOLDING
 
@@ -32,19 +33,6 @@ _ANSWER = (
     b"content-type: application/json\r\ncache-control: no-store\r\n"
     b"x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
 )
-
-
-class Holding:
-    """Within it, a request waits for what may take seconds to happen: its connection has a budget
-    of its own, or else those who wait would push out all others."""
-
-    is_on = False
-
-    def __enter__(self) -> None:
-        self.is_on = True
-
-    def __exit__(self, *_: object) -> None:
-        self.is_on = False
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -63,6 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._one_write = OneWrite(transport)
         if self.client is None:
             self.client = (UNIX_PEER, 0)
         else:
@@ -123,6 +112,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers = []  # for trailers, which must not pass for headers (RFC 9110, 6.5.1)
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()  # so many at once would keep the others waiting
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._one_write.begin(cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():

@@ -28,6 +28,19 @@ class Limits:
 LIMITS = Limits()
 
 
+class Holding:
+    """Within it, a request waits for what may take seconds to happen: its connection has a budget
+    of its own, or else those who wait would push out all others."""
+
+    is_on = False
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_on = False
+
+
 def within_descriptors(limits: Limits) -> Limits:
     """As many connections as this process may open, once its soft limit is as high as they need.
 

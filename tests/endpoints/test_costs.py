@@ -1,6 +1,7 @@
 """What a request costs where it costs most, counted by the interpreter: a guard with no clock.
 
-Questions to the database, hops to another thread, and signatures, made or checked.
+Questions to the database, hops to another thread, signatures, made or checked, and writes to the
+socket.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from authapi.credentials.client_keys import new_client_key
 from settings import Settings
 from tests import forge
 from tests.conftest import Clock, Registered
+from tests.writes import exchange
 
 COUNTED = {
     ("sqlite", "fetch"): "questions",
@@ -141,3 +143,28 @@ def test_a_stranger_costs_a_signature_at_most(settings: Settings, clock: Clock) 
         assert (await send("/login", status=401, client_key=unknown))[1] == refused
 
     run(settings, clock, test)
+
+
+def test_each_answer_is_one_write(settings: Settings, clock: Clock, registered: Registered) -> None:
+    async def test() -> None:
+        app = create_app(settings, clock)
+        async with app.router.lifespan_context(app) as state:
+
+            async def ask(request: str, token: str = "", **body: str) -> Any:
+                content = json.dumps(body) if body else ""
+                head = f"{request} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                head += f"Authorization: Bearer {token}\r\n" if token else ""
+                head += f"Content-Length: {len(content)}\r\n\r\n"
+                received, writes = await exchange(app, (head + content).encode(), {**(state or {})})
+                assert writes == [received]
+                return json.loads(received.partition(b"\r\n\r\n")[2])
+
+            pair = await ask("POST /login", client_key=registered.key)
+            pair = await ask("POST /refresh-token", refresh_token=pair["refresh_token"])
+            for request in ("GET /secure-data", "GET /me"):
+                assert "user_id" in await ask(request, pair["access_token"])
+            assert "message" in await ask("POST /logout", pair["access_token"])
+            for request in ("GET /secure-data", "GET /nothing", "PUT /me"):
+                assert "error" in await ask(request, pair["access_token"])
+
+    asyncio.run(test())

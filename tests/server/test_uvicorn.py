@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from authapi.server.connections import GuardedProtocol
+from authapi.server.one_write import OneWrite
 
 METHODS = {  # that are called, or in whose place there is one of ours, with what they take
     "connection_made": ["transport"],
@@ -50,13 +51,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     raise NotImplementedError
 
 
-def used_names() -> set[str]:
-    """Every `self.name` of the protocol."""
-    return {
-        node.attr
-        for node in ast.walk(ast.parse(inspect.getsource(GuardedProtocol)))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
-    }
+def used_names(code: type, of: str = "self") -> set[str]:
+    """Every name that the code of this class takes of that."""
+    tree = ast.parse(inspect.getsource(code))
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in attributes if ast.unparse(node.value) == of}
 
 
 def parameters(function: object) -> list[str]:
@@ -73,7 +72,8 @@ def test_uvicorn_has_each_of_its_private_names_that_we_use() -> None:
     assert not {name for name in {*METHODS, *ATTRIBUTES} if not hasattr(theirs, name)}
     assert {name: parameters(getattr(HttpToolsProtocol, name)) for name in METHODS} == METHODS
     # No other is used, or it belongs into the lists above.
-    ours = {name for name in vars(GuardedProtocol) if not name.startswith("__")} | used_names()
+    defined = {name for name in vars(GuardedProtocol) if not name.startswith("__")}
+    ours = defined | used_names(GuardedProtocol)
     assert {name for name in ours if hasattr(theirs, name)} == {*METHODS, *ATTRIBUTES}
 
     assert STATUS_LINE[408].startswith(b"HTTP/1.1 408 ")
@@ -83,6 +83,11 @@ def test_uvicorn_has_each_of_its_private_names_that_we_use() -> None:
     made = inspect.getsource(RequestResponseCycle.__init__)
     assert "self.response_started = False" in made
     assert "self.response_complete = False" in made
+    assert "self.chunked_encoding: bool | None = None" in made
+    assert {"scope", "transport"} <= {*inspect.signature(RequestResponseCycle).parameters}
+    # A cycle uses no more of its transport than ours has.
+    used = used_names(RequestResponseCycle, "self.transport")
+    assert used == {name for name in vars(OneWrite) if not name.startswith("_")} - {"begin"}
     assert hasattr(Multiprocess, "run")
     assert "self.processes: list[Process] = []" in inspect.getsource(Multiprocess.__init__)
     assert hasattr(Process, "exitcode")
