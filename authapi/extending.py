@@ -19,8 +19,9 @@ from authapi.openapi.answers import LoginAnswer
 from authapi.openapi.describing import Description, describes
 from authapi.subjects.registering import database_of, register_client
 from authapi.subjects.sessions import begin_session, login_attempt
-from authapi.web.answers import Answer, Endpoint
+from authapi.web.answers import Answer
 from authapi.web.bodies import read_payload
+from authapi.web.endpoints import Endpoint
 from authapi.web.schemas import Payload
 
 __all__ = [

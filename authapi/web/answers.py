@@ -14,8 +14,6 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from authapi.errors import CHALLENGE, Refusal, ServerError
 from authapi.http_errors import MethodNotAllowed, NotFound
@@ -74,30 +72,6 @@ def record_refusal(request: Request[Any], refusal: Refusal) -> None:
         refusals.record(refusal.event, str(refusal), **refusal.details)
 
 
-class Endpoint(Route):
-    """A route to a handler. A `Refusal` is answered here, without the second layer that Starlette's
-    own puts around each request to find the handler of what is raised; the rest passes through."""
-
-    def __init__(self, path: str, handler: Handler, *methods: str) -> None:
-        """GET, unless it names other methods."""
-        super().__init__(path, handler, methods=methods or ["GET"])
-        # Starlette's `$` would let a final newline pass.
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
-        self._handler = handler
-        self.app = self._answer
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.perf_counter()
-        request = Request[Any](scope, receive, send)
-        try:
-            response = await self._handler(request)
-        except Refusal as refusal:
-            response = await answer_refusal(request, refusal)
-        kind = (self.path, scope["method"], response.status_code)
-        counts.requests[kind].observe(time.perf_counter() - began)
-        await response(scope, receive, send)
-
-
 async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
     """Of any handler, and not before `answer_at`: by then it is recorded, too.
 
@@ -110,11 +84,16 @@ async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
     return answer
 
 
+async def answer_elsewhere(request: Request[Any], exception: HTTPException) -> Response:
+    """Where no endpoint has answered."""
+    counts.requests[OTHER, KNOWN.get(request.method, OTHER), exception.status_code].observe(0)
+    return await answer_http_exception(request, exception)
+
+
 async def answer_http_exception(request: Request[Any], exception: HTTPException) -> Response:
     """What Starlette or a handler raises, under its own status and with its headers: a 405 says
     what it would `Allow`."""
     status, headers = exception.status_code, dict(exception.headers or {})
-    counts.requests[OTHER, KNOWN.get(request.method, OTHER), status].observe(0)
     if status in (204, 304):
         return Response(status_code=status, headers=headers)  # which have no body (RFC 9110, 6.4.1)
     if status == 401:  # each carries a challenge (RFC 9110, 15.5.2)
@@ -134,6 +113,6 @@ async def answer_fault(request: Request[Any], fault: Exception) -> Answer:
 
 exception_handlers: dict[Any, Any] = {  # Starlette's own type takes no handler of a narrower class
     Refusal: answer_refusal,
-    HTTPException: answer_http_exception,
+    HTTPException: answer_elsewhere,
     Exception: answer_fault,
 }

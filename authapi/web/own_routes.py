@@ -9,7 +9,7 @@ from importlib import import_module
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
-from authapi.web.answers import Endpoint
+from authapi.web.endpoints import Endpoint
 
 
 class RoutesFault(Exception):

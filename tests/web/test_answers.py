@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 
 from authapi.errors import InvalidClient
 from authapi.telemetry.flood import Refusals
-from authapi.web.answers import Answer, Endpoint, answer_refusal, exception_handlers
+from authapi.web.answers import Answer, answer_refusal, exception_handlers
+from authapi.web.endpoints import Endpoint
 
 
 async def refuse(request: Request[Any]) -> Response:
