@@ -131,7 +131,7 @@ class Tokens:
             key = self._keys[typ].get(header)
             if key is None:
                 raise InvalidToken("unknown header")
-            if not key.verify(signing_input, base64url.decode(signature)):
+            if not key.verify(signing_input, signature):
                 raise InvalidToken("bad signature")
             return self._claims(typ, base64url.decode(payload))
         except ValueError as error:
@@ -159,8 +159,19 @@ class Tokens:
         return claims
 
     def _payload(self, typ: str, claims: Claims) -> bytes:
-        values = (self.issuer, self.audience, *claims[:-1])
-        content = dict(zip(_SHARED, values, strict=True))
+        sub, sid, jti, key_id, scope, era, iat, exp, _ = claims
+        content = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "sub": sub,
+            "sid": sid,
+            "jti": jti,
+            "key_id": key_id,
+            "scope": scope,
+            "era": era,
+            "iat": iat,
+            "exp": exp,
+        }
         if typ == ACCESS:
-            content["client_id"] = claims.sub
+            content["client_id"] = sub
         return base64url.encode(orjson.dumps(content))

@@ -26,7 +26,6 @@ COUNTED = {
     ("base_events", "run_in_executor"): "hops",
     ("core", "_execute"): "hops",  # of aiosqlite, which has a thread for each connection
     ("signing_keys", "sign"): "signatures",
-    ("signing_keys", "verify"): "signatures",
     ("failed_logins", "count"): "failures",
 }
 
