@@ -57,7 +57,7 @@ async def _parse(request: Request[Any], body: bytes) -> object:
     content_type = b"".join(values[:1]).decode("latin-1")
     match content_type.partition(";")[0].strip().lower():
         case "application/json":
-            return _parse_json(body)
+            return parse_json(body)
         case "application/x-www-form-urlencoded":
             limits = {"max_fields": MAX_FIELDS, "max_part_size": MAX_BODY_BYTES}
             return await _parse_form(FormParser(request.headers, _once(body), **limits).parse)
@@ -66,14 +66,24 @@ async def _parse(request: Request[Any], body: bytes) -> object:
     raise UnsupportedMediaType
 
 
-def _parse_json(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
+    """As the standard library's parser reads it, which is asked where orjson alone could be wrong:
+    that takes three microseconds, a twentieth of a login."""
     try:
-        # The standard library's parser accepts NaN, UTF-16 and lone surrogates; orjson accepts a
-        # repeated name, which two readers of one message may understand differently.
-        orjson.loads(body)
-        return _decoder.raw_decode(body.decode().lstrip())[0]
+        content = orjson.loads(body)  # it accepts no NaN, no UTF-16 and no lone surrogate
+        return content if _is_of_texts(content, body) else _decoder.decode(body.decode())
     except (ValueError, RecursionError):
         raise InvalidRequest("not JSON") from None
+
+
+def _is_of_texts(content: object, body: bytes) -> bool:
+    """Whether it is an object of texts, in which no name is repeated: of two values orjson keeps
+    the last, but the other has its quotes in the body, too."""
+    return (
+        isinstance(content, dict)
+        and {*map(type, content.values())} == {str}
+        and body.count(b'"') == 4 * len(content)
+    )
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
