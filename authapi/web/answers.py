@@ -75,13 +75,17 @@ def record_refusal(request: Request[Any], refusal: Refusal) -> None:
 async def answer_refusal(request: Request[Any], refusal: Refusal) -> Answer:
     """Of any handler, and not before `answer_at`: by then it is recorded, too.
 
-    Yields instead of sleeping: uvloop rounds timers to milliseconds, and the rounding would leak
-    the elapsed part.
+    A thread sleeps, since the timers of a loop count milliseconds: their rounding would leak the
+    elapsed part.
     """
     answer = refuse(request, refusal)
-    while time.perf_counter() < refusal.answer_at:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # there is no event to wait for
+    if refusal.answer_at:
+        await asyncio.to_thread(_sleep_until, refusal.answer_at)
     return answer
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.perf_counter()))
 
 
 async def answer_elsewhere(request: Request[Any], exception: HTTPException) -> Response:

@@ -99,3 +99,15 @@ def test_a_refusal_is_answered_when_it_is_due_and_others_are_served_meanwhile() 
         assert turns > 1
 
     asyncio.run(test())
+
+
+def test_who_waits_for_that_uses_no_cpu() -> None:
+    async def test() -> None:
+        request = Request[Any]({"type": "http", "state": {"refusals": Refusals()}})
+        refusal = InvalidClient()
+        before = time.process_time()
+        refusal.answer_at = time.perf_counter() + 0.3
+        await answer_refusal(request, refusal)
+        assert time.process_time() - before < 0.02
+
+    asyncio.run(test())
