@@ -1,16 +1,18 @@
 """What was read of the registry is used under the lease, and asked anew after any change."""
 
 import asyncio
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
 from starlette.testclient import TestClient
 
 from app import create_app
+from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
 from authapi.revocation.revocations import Revocations
-from authapi.rules.client_cache import CACHE_SECONDS, MAX_CACHED, ClientCache
+from authapi.rules.client_cache import CACHE_SECONDS, MAX_BYTES, ClientCache, size_of
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from settings import Settings
@@ -130,17 +132,42 @@ def test_that_there_is_no_such_client_is_not_kept(settings: Settings) -> None:
     run(settings, test)
 
 
-def test_so_many_are_kept_and_no_more(settings: Settings) -> None:
+def test_so_many_bytes_are_kept_and_no_more(settings: Settings) -> None:
     async def test(
         client_cache: ClientCache, asked: Asked, clock: Clock, revocations: Revocations
     ) -> None:
-        for number in range(MAX_CACHED):
+        few = 100 * size_of({"times": 1})
+        client_cache = ClientCache(cast(Database, asked), revocations, max_bytes=few)
+        for number in range(100):
             await client_cache.find_client(f"{number}")
-        assert await client_cache.find_client("0") == {"times": MAX_CACHED + 1}
-        assert await client_cache.find_client("0") == {"times": MAX_CACHED + 1}
-        assert await client_cache.find_client(f"{MAX_CACHED - 1}") == {"times": MAX_CACHED + 2}
+        assert await client_cache.find_client("0") == {"times": 101}
+        assert await client_cache.find_client("0") == {"times": 101}
+        assert await client_cache.find_client("99") == {"times": 102}
 
     run(settings, test)
+
+
+def logins(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As they are found of so many client keys, by their digests."""
+    for _ in range(number):
+        key = new_client_key()
+        ids = {"id": new_client_id(), "key_id": key.id, "scopes": "", "is_known": 1}
+        yield key.digest, ids | dict.fromkeys(("disabled_at", "expires_at", "revoked_at", "era"))
+
+
+def test_a_hundred_thousand_clients_are_kept() -> None:
+    ((_, login),) = logins(1)
+    assert size_of(login) * 100_000 < MAX_BYTES
+
+
+def test_no_answer_takes_more_than_is_counted() -> None:
+    tracemalloc.start()
+    try:
+        kept = {digest: (login, float(n)) for n, (digest, login) in enumerate(logins(5_000))}
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken <= sum(size_of(login) for login, _ in kept.values())
 
 
 def test_a_login_has_the_era_of_what_it_grants(
