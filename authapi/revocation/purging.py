@@ -8,7 +8,8 @@ from authapi.engines.database import Database
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.store import database_identity
 
-BATCH = 500
+BATCH = 50
+"""So few that a batch takes hardly longer than one log-out, who may have to wait for it."""
 PAUSE_SECONDS = 0.02
 """Between two batches, so that log-outs and refreshes can use the database."""
 

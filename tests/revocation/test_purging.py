@@ -8,6 +8,7 @@ import pytest
 from authapi.engines.database import Database
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.revocation.purging import purge
+from authapi.store.revocations import end_session, ending_by_operator
 from settings import Settings
 from tests.conftest import NOW
 from tests.sqlite import opened
@@ -40,3 +41,21 @@ def test_only_rows_whose_time_is_over_go(
 
     assert asyncio.run(run()) == 3
     assert remaining(database_file) == [END + 1, int(NOW), int(NOW) + 900]
+
+
+def test_a_write_waits_for_few_rows(settings: Settings, database_file: Path) -> None:
+    """Whoever logs out meanwhile comes after the batch that is under way."""
+    fill(database_file, [0] * 400)
+
+    async def run() -> int:
+        async with Database(settings.database_url) as database:
+            purging = asyncio.create_task(purge(database, NOW, LEEWAY))
+            while remaining(database_file).count(0) == 400:  # noqa: ASYNC110
+                await asyncio.sleep(0)  # a purge tells of no batch
+            await end_session(database, ending_by_operator("sid-1", "logged_out", NOW))
+            left = remaining(database_file).count(0)
+            await purging
+            return left
+
+    assert asyncio.run(run()) >= 250
+    assert remaining(database_file).count(0) == 0
