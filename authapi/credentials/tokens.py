@@ -35,6 +35,9 @@ class Tokens:
     """Signs with the first secret and verifies with all of them, until it is given keys of a
     file: then these sign, and the secrets only verify. Durations are in seconds.
 
+    It frames the JWTs itself. joserfc would take 10 microseconds more to issue one and 19 to read
+    one: a quarter of a login, and half of a call with a token that was never seen.
+
     No token is known before `serve` has told of which database they are.
     """
 
@@ -58,8 +61,9 @@ class Tokens:
         self._clock = clock
         self._signing_keys: Sequence[SigningKey] = []
         self.database_id = ""
-        # A client shows its access token many times, and what verified once verifies again. What
-        # is refused raises, so it is never remembered; time and revocation are judged each time.
+        # A client shows its access token many times, and what verified once verifies again: to read
+        # it is a quarter of the first call. What is refused raises, so it is never remembered; time
+        # and revocation are judged each time.
         self._read_access_token = lru_cache(MAX_REMEMBERED)(partial(self._read, ACCESS))
         self._prepare()
 

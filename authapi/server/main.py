@@ -175,7 +175,7 @@ def supervise(supervisor: Multiprocess) -> None:
 def collect_garbage_less_often() -> None:
     """For a process that serves, once its application is made."""
     # What is loaded by now stays. The garbage collector would visit all of it again and again:
-    # a seventh of the price of a log-out, and 30 ms in which nobody is answered.
+    # a ninth of the price of a login or a log-out, and 30 ms in which nobody is answered.
     gc.freeze()
     # And what waits for the disk stays young for longer than the default of 700 objects.
     gc.set_threshold(3_000)
