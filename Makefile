@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BENCH := benchmarks/.venv
+BENCH := benchmarks/.venvs
 FASTIFY := benchmarks/peers/fastify
 CLIENTS := tests/clients
 VERSIONS := authapi/engines/migrations/versions
@@ -61,16 +61,20 @@ timing: $(VENV)/dev.stamp  ## Test that every refused key takes the same time
 group-commit: $(VENV)/dev.stamp  ## Measure what it brings to commit together
 	$(BIN)/python -W ignore benchmarks/group_commit.py
 
-scale: $(VENV)/dev.stamp  ## Measure up to 1,000,000 rows and clients; needs wrk
+scale: $(VENV)/dev.stamp $(BENCH)/ours/stamp $(BENCH)/peers/stamp  ## Measure up to 1,000,000 rows and clients, and plot it; needs wrk
 	$(BIN)/python -W ignore benchmarks/scale.py
+	$(BENCH)/peers/bin/python benchmarks/plot.py
+	$(BIN)/python benchmarks/pages.py
 
-bench: $(VENV)/dev.stamp $(BENCH)/stamp $(FASTIFY)/node_modules/stamp  ## Measure us beside our peers and plot it, in 12 minutes; needs wrk
+bench: $(VENV)/dev.stamp $(BENCH)/ours/stamp $(BENCH)/peers/stamp $(FASTIFY)/node_modules/stamp  ## Measure us beside our peers and plot it, in 15 minutes; needs wrk
 	$(BIN)/python -W ignore benchmarks/bench.py
-	$(BENCH)/bin/python benchmarks/plot.py
+	$(BENCH)/peers/bin/python benchmarks/plot.py
+	$(BIN)/python benchmarks/pages.py
 
-feed: $(VENV)/dev.stamp $(BENCH)/stamp  ## Measure how soon a log-out is known elsewhere, and what that costs, in 3 minutes
+feed: $(VENV)/dev.stamp $(BENCH)/peers/stamp  ## Measure how soon a log-out is known elsewhere, and what that costs, in 3 minutes
 	$(BIN)/python -W ignore benchmarks/feed.py
-	$(BENCH)/bin/python benchmarks/plot.py
+	$(BENCH)/peers/bin/python benchmarks/plot.py
+	$(BIN)/python benchmarks/pages.py
 
 clients: $(VENV)/dev.stamp $(CLIENTS)/.venv/stamp  ## Try the OAuth clients that others use, and print what each does; Go if it is there
 	@$(BIN)/python -W ignore -m tests.clients.table
@@ -109,9 +113,14 @@ $(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(BENCH)/stamp: benchmarks/requirements.txt
-	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+# An interpreter that was built with optimisation, as Node's is, unless PYTHON names one.
+FASTEST = $(if $(filter file,$(origin PYTHON)),$$($(BIN)/python benchmarks/interpreter.py --find),$(PYTHON))
+
+$(BENCH)/ours/stamp: requirements.txt | $(VENV)/dev.stamp
+$(BENCH)/peers/stamp: benchmarks/requirements.txt | $(VENV)/dev.stamp
+$(BENCH)/%/stamp:
+	@$(FASTEST) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(CLIENTS)/.venv/stamp: $(CLIENTS)/requirements.txt

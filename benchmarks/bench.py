@@ -2,7 +2,7 @@
 
 Each peer of `peers/` does the same work as we do, and is checked for it first. `bare` does none:
 every figure is compared with its in the same round. Run by `make bench`; for a quick look,
-`.venv/bin/python benchmarks/bench.py --only ours --rounds 3`, which keeps no result.
+`.venv/bin/python benchmarks/bench.py --only ours --rounds 1`, which keeps no result.
 """
 
 import argparse
@@ -39,6 +39,10 @@ def measure(
         scenario.name: [Measuring(server, scenario, seconds) for server in servers]
         for scenario in scenarios
     }
+    for name, row in measurings.items():
+        say(f"warm up for {name}")
+        for measuring in row:
+            measuring.warm_up()
     done: list[report.Round] = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
@@ -56,7 +60,7 @@ def measure(
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=1, help="of each measurement")
     parser.add_argument("--only", help="peers, comma-separated; bare is always among them")
     parser.add_argument("--scenarios", help="comma-separated words, each of them part of a name")
     return parser.parse_args()
@@ -77,10 +81,13 @@ def main() -> None:
     options = arguments()
     peers, scenarios = chosen_peers(options.only), chosen_scenarios(options.scenarios)
     is_whole = not options.only and not options.scenarios
+    if is_whole and "go" not in {peer.name for peer in peers}:
+        say("Go is not installed: its peer, the ceiling, is left out")
     clients = Clients()
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 1),
         "seconds": options.seconds,
         "versions": versions.find([peer.name for peer in peers]),
     }
@@ -95,6 +102,7 @@ def main() -> None:
                 say(f"check {server.peer.name}")
                 honesty.check(server)
             found["rounds"] = measure(servers, scenarios, options.rounds, options.seconds)
+        found["load_after"] = round(os.getloadavg()[0], 1)
         found["counting_us"] = counting.measure(options.rounds)
         found["workers"] = {}
         if is_whole:

@@ -1,4 +1,4 @@
-"""Before it is timed, each peer shows over HTTP that it does the work."""
+"""Before it is timed, each peer shows over HTTP that it does the work, and keeps its promises."""
 
 import httpx
 from minting import SECONDS, forge
@@ -19,16 +19,28 @@ SHAPES = {
 SHAPES["/refresh-token"] = SHAPES["/login"]
 
 
+ADDRESS = "127.0.0.2"
+"""From which it is asked here: failed logins are counted by address, and the load has another."""
+MAX_FAILURES = 60
+"""After which an address must be refused; ours is after 30."""
+
+
 def check(server: Running) -> None:
     """Raises `Void` at the first answer that is not as it must be. `bare` has nothing to show."""
     if server.peer.is_bare:
         return
     url = f"http://127.0.0.1:{server.service.port}"
-    with httpx.Client(base_url=url, trust_env=False) as http:
+    transport = httpx.HTTPTransport(local_address=ADDRESS, trust_env=False)
+    with httpx.Client(base_url=url, transport=transport) as http:
         examination = _Examination(server, http)
         examination.tokens()
         examination.refreshes()
         examination.log_outs()
+        if server.peer.promises:
+            examination.heads()
+            examination.repeats_and_reuse()
+            examination.ends_of_sessions()
+            examination.failures()
 
 
 class _Examination:
@@ -71,6 +83,44 @@ class _Examination:
         answer = self._http.post("/logout", headers=forged)
         self._expect(answer, "/logout", 401, "a forged log-out")
 
+    def heads(self) -> None:
+        """Each answer tells of its request, and no cache keeps it."""
+        token = self._log_in()["access_token"]
+        for path, sent, status in (("/me", token, 200), ("/secure-data", forge(token), 401)):
+            headers = {"Authorization": f"Bearer {sent}", "X-Request-ID": "shown-by-caller"}
+            answer = self._http.get(path, headers=headers)
+            self._expect(answer, path, status, "a request with an id")
+            told = [answer.headers.get(name) for name in ("x-request-id", "cache-control")]
+            self._demand(told == ["shown-by-caller", "no-store"], f"its id, no-store: {told}")
+
+    def repeats_and_reuse(self) -> None:
+        """A repeat gets the successor that the first one got; what comes later ends the session."""
+        spent = self._log_in()["refresh_token"]
+        first = self._refresh(spent, 200, "a good refresh token")
+        again = self._refresh(spent, 200, "a repeat within the grace")
+        self._demand(first["refresh_token"] == again["refresh_token"], "one successor")
+        last = self._refresh(first["refresh_token"], 200, "a second refresh")
+        self._refresh(spent, 401, "a token that was used again")
+        self._refresh(last["refresh_token"], 401, "a token of a session that reuse has ended")
+        self._open(last["access_token"], 401, "a token of a session that reuse has ended")
+
+    def ends_of_sessions(self) -> None:
+        """A log-out by any access token of a session ends all of its tokens."""
+        pair = self._log_in()
+        after = self._refresh(pair["refresh_token"], 200, "a good refresh token")
+        header = {"Authorization": f"Bearer {pair['access_token']}"}
+        self._expect(self._http.post("/logout", headers=header), "/logout", 200, "a log-out")
+        for each in (pair, after):
+            self._open(each["access_token"], 401, "a token of a session that is over")
+        self._refresh(after["refresh_token"], 401, "a refresh token of a session that is over")
+
+    def failures(self) -> None:
+        """Who tries keys is refused after some, and then with a good one, too. It comes last."""
+        wrong = {"client_key": self._caller.key[:-12] + "0" * 12}
+        statuses = {self._http.post("/login", json=wrong).status_code for _ in range(MAX_FAILURES)}
+        self._demand(statuses == {401, 429}, f"401 and then 429 for wrong keys: {statuses}")
+        self._post("/login", {"client_key": self._caller.key}, 429, "a good key after wrong ones")
+
     def _log_in(self) -> dict[str, str]:
         answer = self._post("/login", {"client_key": self._caller.key}, 200, "a good key")
         pair: dict[str, str] = answer.json()
@@ -88,6 +138,10 @@ class _Examination:
         for path in ("/secure-data", "/me"):
             answer = self._http.get(path, headers={"Authorization": f"Bearer {token}"})
             self._expect(answer, path, status, what)
+
+    def _demand(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise Void(f"{self._server.peer.name} does not promise {what}")
 
     def _expect(self, answer: httpx.Response, path: str, status: int, what: str) -> httpx.Response:
         name = self._server.peer.name

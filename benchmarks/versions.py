@@ -1,10 +1,11 @@
 """What was measured: the versions of everything that takes part."""
 
 import json
-import platform
 import subprocess
-from importlib import metadata
+from pathlib import Path
 
+import interpreter
+import service
 from peer import NODE, PEERS, PYTHON
 
 OURS = ("starlette", "uvicorn", "uvloop", "httptools", "joserfc", "orjson", "databases")
@@ -19,19 +20,31 @@ NODE_PEERS = ("fastify", "@fastify/jwt", "better-sqlite3")
 def find(peers: list[str]) -> dict[str, dict[str, str]]:
     """By who uses them; of the peers, those that were measured."""
     found = {
-        "machine": {"python": platform.python_version(), "wrk": _run("wrk", "-v").split()[1]},
-        "ours and bare": {name: metadata.version(name) for name in OURS},
+        "machine": {"processor": _processor(), "wrk": _run("wrk", "-v").split()[1]},
+        "ours and bare": _of_python(service.PYTHON, OURS),
     }
     if {"fastapi", "flask", "django"} & set(peers):
-        listed = json.loads(_run(PYTHON, "-m", "pip", "list", "--format=json"))
-        found["peers in Python"] = {
-            each["name"]: each["version"] for each in listed if each["name"] in PYTHON_PEERS
-        }
-    if "fastify" in peers:
+        found["peers in Python"] = _of_python(PYTHON, PYTHON_PEERS)
+    if {"fastify", "promises", "batched", "tuned"} & set(peers):
         packages = json.loads((PEERS / "fastify" / "package-lock.json").read_text())["packages"]
         of_packages = {name: packages[f"node_modules/{name}"]["version"] for name in NODE_PEERS}
-        found["fastify"] = {"node": _run(NODE, "--version").strip().lstrip("v")} | of_packages
+        node = _run(NODE, "--version").strip().lstrip("v")
+        found["Fastify"] = {"node": f"{node}, a release build"} | of_packages
+    if "go" in peers:
+        found["Go"] = {"go": _run("go", "version").split()[2].removeprefix("go")}
     return found
+
+
+def _of_python(python: str, packages: tuple[str, ...]) -> dict[str, str]:
+    listed = json.loads(_run(python, "-m", "pip", "list", "--format=json"))
+    versions = {each["name"]: each["version"] for each in listed if each["name"] in packages}
+    return {"python": interpreter.describe_other(python)} | versions
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo").read_text()
+    names = (line.partition(":")[2].strip() for line in told.splitlines() if "model name" in line)
+    return next(names, "unknown")
 
 
 def _run(*command: str) -> str:

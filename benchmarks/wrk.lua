@@ -50,8 +50,8 @@ function done(summary, latency, requests)
   end
   print(string.format(
     '{"answers": %d, "seconds": %.3f, "p50_ms": %.3f, "p99_ms": %.3f, "max_ms": %.3f,'
-    .. ' "sent": %d, "errors": %d}',
+    .. ' "sent": %d, "wrong": %d, "faults": %d, "timeouts": %d}',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
     latency:percentile(99) / 1e3, latency.max / 1e3, sent,
-    e.connect + e.read + e.write + e.timeout + wrong))
+    wrong, e.connect + e.read + e.write, e.timeout))
 end

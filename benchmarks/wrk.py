@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from service import LOAD_CORE, Service, Void
+from service import LOAD_CORE, Service, Stalled, Void
 
 CONNECTIONS = 32
 
@@ -47,7 +47,7 @@ def send(
 ) -> dict[str, float]:
     """Send the `lines` in turn, for so many `seconds` or until there are so many `answers`.
 
-    Raises `Void` if any answer has another `status`.
+    Raises `Void` if any answer has another `status`, and `Stalled` if one took wrk's 2 seconds.
     """
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     script = ["-s", str(Path(__file__).with_name("wrk.lua"))]
@@ -60,8 +60,11 @@ def send(
     )
     cpu = service.cpu_seconds() - before
     report: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    if report["errors"] or not report["answers"]:
-        raise Void(f"{call.path}: {report['errors']:.0f} errors in {report['answers']:.0f} answers")
+    bad = {kind: report[kind] for kind in ("wrong", "faults", "timeouts") if report[kind]}
+    if bad.keys() - {"timeouts"}:
+        raise Void(f"{call.path}: {bad} in {report['answers']} answers")
+    if bad or not report["answers"]:
+        raise Stalled(f"{call.path}: {bad} in {report['answers']} answers")
     return report | {
         "rate": report["answers"] / report["seconds"],
         "cpu_us": cpu / report["answers"] * 1e6,

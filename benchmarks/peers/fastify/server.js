@@ -7,6 +7,10 @@ import jwt from '@fastify/jwt'
 import Database from 'better-sqlite3'
 import Fastify from 'fastify'
 
+import {
+  loginBody, meAnswer, messageAnswer, pairAnswer, refreshBody, secureDataAnswer
+} from './schemas.js'
+
 const ACCESS_SECONDS = 900
 const REFRESH_SECONDS = 604800
 const secret = process.env.SECRET_KEY
@@ -37,26 +41,6 @@ app.register(jwt, {
   trusted: (request, token) => token.type === 'refresh' && !findRevoked.get(token.jti)
 })
 
-const string = { type: 'string' }
-const integer = { type: 'integer' }
-const object = (properties) => ({ type: 'object', properties, required: Object.keys(properties) })
-const pairAnswer = object({
-  access_token: string,
-  refresh_token: string,
-  user_id: string,
-  token_type: string,
-  expires_in: integer,
-  refresh_expires_in: integer
-})
-const meAnswer = object({
-  user_id: string,
-  name: string,
-  scopes: { type: 'array', items: string },
-  created_at: integer,
-  session_id: string,
-  token_expires_at: integer
-})
-
 const authenticate = (request) => request.accessJwtVerify()
 
 function makePair (userId) {
@@ -71,7 +55,7 @@ function makePair (userId) {
 }
 
 app.post('/login', {
-  schema: { body: object({ client_key: string }), response: { 200: pairAnswer } }
+  schema: { body: loginBody, response: { 200: pairAnswer } }
 }, async (request, reply) => {
   const digest = createHash('sha256').update(request.body.client_key).digest('hex')
   const client = findClientByDigest.get(digest)
@@ -80,12 +64,12 @@ app.post('/login', {
 })
 
 app.post('/refresh-token', {
-  schema: { body: object({ refresh_token: string }), response: { 200: pairAnswer } },
+  schema: { body: refreshBody, response: { 200: pairAnswer } },
   preHandler: (request) => request.refreshJwtVerify()
 }, async (request) => makePair(request.user.sub))
 
 app.post('/logout', {
-  schema: { response: { 200: object({ message: string }) } },
+  schema: { response: { 200: messageAnswer } },
   onRequest: authenticate
 }, async (request) => {
   revoke.run(request.user.jti, request.user.exp)
@@ -93,7 +77,7 @@ app.post('/logout', {
 })
 
 app.get('/secure-data', {
-  schema: { response: { 200: object({ message: string, user_id: string }) } },
+  schema: { response: { 200: secureDataAnswer } },
   onRequest: authenticate
 }, async (request) => ({ message: 'This is what the token opens.', user_id: request.user.sub }))
 
