@@ -32,6 +32,7 @@ class Order(NamedTuple):
     seconds: float
     status: int
     answers: int | None
+    connections: int
 
 
 class Load:
@@ -123,7 +124,7 @@ class Transport(asyncio.Transport):
 async def measure(order: Order, connections: list[Transport]) -> dict[str, float]:
     load = Load(order)
     began, cpu = time.monotonic(), time.process_time()
-    for connection in connections:
+    for connection in connections[: order.connections]:
         connection.begin(load)
     await load.is_over.wait()
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu

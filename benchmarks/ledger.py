@@ -40,7 +40,8 @@ def _wrong_keys(server: Running, number: int) -> list[str]:
     return [caller.key[:-8] + "00000000" for caller in server.callers]
 
 
-REFUSED = Scenario("refused key", wrk.LOGIN, _wrong_keys, status=401)
+REFUSED = Scenario("refused key", wrk.LOGIN, _wrong_keys, status=401, connections=1)
+"""One after the other: with more, whoever waits gives way to work."""
 
 
 class Ledger:

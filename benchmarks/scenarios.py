@@ -41,6 +41,7 @@ class Scenario:
     lines: Lines
     once: bool = False
     status: int = 200
+    connections: int = wrk.CONNECTIONS
 
 
 def _one_token(server: Running, number: int) -> list[str]:
@@ -139,7 +140,13 @@ class Measuring:
         status = 200 if peer.is_bare else scenario.status
         try:
             report = self.send(
-                self.server.service, scenario.call, path, seconds, status=status, answers=answers
+                self.server.service,
+                scenario.call,
+                path,
+                seconds,
+                status=status,
+                answers=answers,
+                connections=scenario.connections,
             )
         except Void as reason:
             raise type(reason)(f"{peer.name}, {scenario.name}: {reason}") from None

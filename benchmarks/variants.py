@@ -88,8 +88,10 @@ def _order(
     *,
     status: int = 200,
     answers: int | None = None,
+    connections: int = wrk.CONNECTIONS,
 ) -> Measured:
-    orders.send((call.method, call.path, call.field, lines, seconds, status, answers))
+    what = call.method, call.path, call.field, lines
+    orders.send((*what, seconds, status, answers, connections))
     found: Measured = orders.recv()
     if found["wrong"]:
         raise Void(f"{call.path}: {found['wrong']} wrong answers without sockets")

@@ -44,12 +44,13 @@ def send(
     *,
     status: int = 200,
     answers: int | None = None,
+    connections: int = CONNECTIONS,
 ) -> dict[str, float]:
     """Send the `lines` in turn, for so many `seconds` or until there are so many `answers`.
 
     Raises `Void` if any answer has another `status`, and `Stalled` if one took wrk's 2 seconds.
     """
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     script = ["-s", str(Path(__file__).with_name("wrk.lua"))]
     url = f"http://127.0.0.1:{service.port}{call.path}"
     arguments = ["--", call.method, call.field, str(lines), str(status)]
