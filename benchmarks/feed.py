@@ -10,11 +10,9 @@ and verifier share the machine. Run by `make feed`.
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
 import random
-import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -26,17 +24,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(1, str(Path(__file__).parent.parent / "verifiers" / "python"))
 
-import httpx
-import psutil
-import scale_rows as rows
 from auth_api_verifier import Refused, Verifier
+from feed_cost import measure_cpu
+from feed_report import show
+from feed_verifier import ENTRIES, fill, measure_checks, measure_first_load
 from progress import say
-from report import table
 
 from tests.faults.client import Client, Node, Recorder, Session
 from tests.faults.elsewhere import SCOPE, wait_until_accepted
-from tests.faults.history import UNANSWERED
-from tests.faults.loads import going_on
 from tests.faults.services import Service, manage, serve_file, serve_nodes
 from tests.postgres import run_synced
 from tests.serving import migrate, run
@@ -45,13 +40,6 @@ RESULTS = Path(__file__).parent / "results"
 LANES = 4
 """So many callers log out beside each other."""
 LOOK_SECONDS = 0.001
-CPU_SECONDS = 8
-LOG_OUTS_A_SECOND = 50
-WAIT_SECONDS = 0.75
-"""Half of the lease, as a verifier waits."""
-ENTRIES = 50_000
-CHECKS = 100_000
-TOKENS = 300
 
 Report = dict[str, Any]
 
@@ -107,169 +95,6 @@ async def measure_latency(service: Service, key: str, client: Client, count: int
         nodes = service.nodes()
         await asyncio.gather(*(lane(verifier, nodes) for _ in range(LANES)))
     return sorted(found)
-
-
-class Pollers:
-    """Each asks again when it is answered, as a verifier does, and counts the answers."""
-
-    def __init__(self, service: Service, key: str) -> None:
-        self._node = Node("feed", service.servers[0].url)
-        self._key = key
-        self.statuses: dict[int, int] = {}
-
-    async def poll(self, token: str) -> None:
-        head = f"Host: test\r\nAuthorization: Bearer {token}\r\n\r\n"
-        after = ""
-        connection = None
-        while True:
-            wait = WAIT_SECONDS * random.uniform(0.8, 1)
-            query = f"?after={after}&wait={wait:.3f}" if after else ""
-            asked = f"GET /revocations{query} HTTP/1.1\r\n{head}"
-            try:
-                connection = connection or await self._node.connect()
-                status, _, body = await connection.ask(asked.encode())
-            except (OSError, EOFError):  # the worker has closed what is beyond its connections
-                status, body, connection = UNANSWERED, {}, None
-            self.statuses[status] = self.statuses.get(status, 0) + 1
-            after = body["cursor"] if status == 200 else after
-            await asyncio.sleep(0.02)
-
-    async def log_in(self) -> str:
-        shown = {"client_key": self._key, "scope": SCOPE}
-        token: str = (await self._node.ask("POST", "/login", payload=shown))[2]["access_token"]
-        return token
-
-    async def close(self) -> None:
-        await self._node.close()
-
-
-async def log_out_steadily(recorder: Recorder, node: Node, sessions: list[Session]) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for session in sessions:
-            tasks.create_task(recorder.logout(node, session))
-            await asyncio.sleep(1 / LOG_OUTS_A_SECOND)
-
-
-async def measure_cpu(service: Service, key: str, client: Client, held: int) -> Report:
-    """Shares of a core, idle and at so many log-outs a second; and the memory."""
-    process, pollers = psutil.Process(service.servers[0].process.pid), Pollers(service, key)
-    found: Report = {"held": held}
-    async with Recorder() as recorder:
-        (node,) = service.nodes()
-        count = LOG_OUTS_A_SECOND * CPU_SECONDS
-        sessions = [await recorder.begin(node, client) for _ in range(count)]
-        token = await pollers.log_in()
-        async with going_on(pollers.poll(token) for _ in range(held)):
-            await asyncio.sleep(2)  # until each is held
-            for name, work in (
-                ("idle", asyncio.sleep(CPU_SECONDS)),
-                ("log_outs", log_out_steadily(recorder, node, sessions)),
-            ):
-                pollers.statuses.clear()
-                before, began = sum(process.cpu_times()[:2]), time.monotonic()
-                await work
-                seconds = time.monotonic() - began
-                share = (sum(process.cpu_times()[:2]) - before) / seconds
-                answers = {str(status): n for status, n in pollers.statuses.items()}
-                found[name] = {
-                    "core": share,
-                    "answers_a_second": sum(pollers.statuses.values()) / seconds,
-                    "statuses": answers,
-                }
-            found["rss_mb"] = process.memory_info().rss / 1e6
-        await pollers.close()
-    return found
-
-
-async def measure_checks(service: Service, key: str, client: Client) -> Report:
-    """Microseconds of `judge`: of a token that verified before, and of one never seen."""
-    async with Recorder() as recorder, Verifier(service.servers[0].url, key) as verifier:
-        (node,) = service.nodes()
-        sessions = [await recorder.begin(node, client) for _ in range(TOKENS)]
-        await wait_until_accepted(verifier, sessions[0])
-        began = time.process_time()
-        for session in sessions[1:]:
-            verifier.judge(session.access)
-        new = (time.process_time() - began) / (TOKENS - 1)
-        await wait_until_accepted(verifier, sessions[0])
-        token, began = sessions[0].access, time.process_time()
-        for _ in range(CHECKS):
-            verifier.judge(token)
-        return {"new_us": 1e6 * new, "remembered_us": 1e6 * (time.process_time() - began) / CHECKS}
-
-
-async def measure_first_load(service: Service, key: str, client: Client) -> Report:
-    """Of all entries at once, as one download and as a verifier that starts."""
-    url, process = service.servers[0].url, psutil.Process(service.servers[0].process.pid)
-    rss_mb = process.memory_info().rss / 1e6
-    async with Recorder() as recorder:
-        session = await recorder.begin(service.nodes()[0], client)
-        began = time.monotonic()
-        async with Verifier(url, key) as verifier:
-            await wait_until_accepted(verifier, session)
-            fresh_after = time.monotonic() - began
-            entries = verifier.status()["entries"]
-    async with httpx.AsyncClient(base_url=url) as http:
-        shown = {"client_key": key, "scope": SCOPE}
-        token = (await http.post("/login", json=shown)).json()["access_token"]
-        began = time.monotonic()
-        answer = await http.get("/revocations", headers={"Authorization": f"Bearer {token}"})
-        seconds = time.monotonic() - began
-    return {
-        "entries": entries,
-        "bytes": len(answer.content),
-        "gzip_bytes": len(gzip.compress(answer.content)),
-        "seconds": seconds,
-        "fresh_after_seconds": fresh_after,
-        "server_rss_mb": rss_mb,
-    }
-
-
-def fill(file: Path) -> None:
-    """With sessions that ended in the last minutes."""
-    rows.fill_sqlite(file, "revoked_jtis", rows.VARIANTS["burst"](ENTRIES, time.time()))
-
-
-def percentile(values: list[float], share: float) -> float:
-    return values[min(len(values) - 1, int(share * len(values)))]
-
-
-def show(found: Report) -> str:
-    """As Markdown."""
-    latencies = []
-    for setup, values in found["latency_ms"].items():
-        milliseconds = [statistics.median(values), percentile(values, 0.99), values[-1]]
-        late = sum(value > 0 for value in values)
-        cells = [f"{each:.0f} ms" for each in milliseconds]
-        latencies.append([setup, *cells, f"{late} of {len(values)}"])
-    costs = [
-        [
-            f"{row['held']:,}",
-            *(f"{row[name]['core']:.0%} of a core" for name in ("idle", "log_outs")),
-            f"{row['rss_mb']:.0f} MB",
-        ]
-        for row in found["cpu"]
-    ]
-    load, checks = found["first_load"], found["check"]
-    facts = {
-        "a check of a token that verified before": f"{checks['remembered_us']:.1f} us",
-        "a check of a token never seen": f"{checks['new_us']:.0f} us",
-        f"first load of {load['entries']:,} entries": f"{load['bytes'] / 1e6:.1f} MB",
-        "the same with gzip": f"{load['gzip_bytes'] / 1e6:.1f} MB",
-        "the download": f"{load['seconds']:.2f} s",
-        "a verifier from its start until it accepts": f"{load['fresh_after_seconds']:.2f} s",
-        "memory of the worker with them": f"{load['server_rss_mb']:.0f} MB",
-    }
-    latency_head = ["answered log-out to refusal elsewhere", "p50", "p99", "at most"]
-    cost_head = ["polls held by one worker", "idle", "50 log-outs a second", "memory"]
-    tables = [
-        table([*latency_head, "after the answer"], latencies),
-        table(cost_head, costs),
-        table(["of the verifier in Python", ""], [[*fact] for fact in facts.items()]),
-    ]
-    noise = f"{found['cores']} cores, load average {found['load_before']} to {found['load_after']}"
-    measured = f"Measured on {found['date']}: {noise}, server and load together."
-    return "\n\n".join([*tables, measured]) + "\n"
 
 
 def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
