@@ -93,6 +93,10 @@ def main() -> None:
     }
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
+        for peer in peers:
+            if peer.promises:
+                say(f"kill {peer.name}")
+                honesty.check_durable(peer, folder / f"{peer.name}, killed", clients)
         with ExitStack() as stack:
             servers = [
                 stack.enter_context(peer.start(folder / peer.name, clients, SERVER_CORE))

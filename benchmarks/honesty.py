@@ -1,9 +1,15 @@
 """Before it is timed, each peer shows over HTTP that it does the work, and keeps its promises."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import httpx
 from minting import SECONDS, forge
-from peer import Running
-from service import Void
+from peer import Clients, Peer, Running
+from service import SERVER_CORE, Void
 
 from authapi.credentials.tokens import ACCESS, REFRESH
 
@@ -29,10 +35,7 @@ def check(server: Running) -> None:
     """Raises `Void` at the first answer that is not as it must be. `bare` has nothing to show."""
     if server.peer.is_bare:
         return
-    url = f"http://127.0.0.1:{server.service.port}"
-    transport = httpx.HTTPTransport(local_address=ADDRESS, trust_env=False)
-    with httpx.Client(base_url=url, transport=transport) as http:
-        examination = _Examination(server, http)
+    with _examine(server) as examination:
         examination.tokens()
         examination.refreshes()
         examination.log_outs()
@@ -41,6 +44,29 @@ def check(server: Running) -> None:
             examination.repeats_and_reuse()
             examination.ends_of_sessions()
             examination.failures()
+
+
+def check_durable(peer: Peer, folder: Path, clients: Clients) -> None:
+    """Raises `Void` if what was answered is forgotten after `kill -9`."""
+    with (
+        peer.start(folder, clients, SERVER_CORE) as server,
+        _examine(server) as examination,
+    ):
+        spent, ended = examination.spend(), examination.end()
+        os.kill(server.service.pid, signal.SIGKILL)
+    with (
+        peer.start_again(folder, clients, SERVER_CORE) as server,
+        _examine(server) as examination,
+    ):
+        examination.demand_refused(spent, ended)
+
+
+@contextmanager
+def _examine(server: Running) -> Iterator["_Examination"]:
+    url = f"http://127.0.0.1:{server.service.port}"
+    transport = httpx.HTTPTransport(local_address=ADDRESS, trust_env=False)
+    with httpx.Client(base_url=url, transport=transport) as http:
+        yield _Examination(server, http)
 
 
 class _Examination:
@@ -75,13 +101,9 @@ class _Examination:
         minted = self._server.peer.mint(ACCESS, self._caller, 0)
         for token in (self._log_in()["access_token"], minted):
             self._open(token, 200, "a token before its log-out")
-            header = {"Authorization": f"Bearer {token}"}
-            answer = self._http.post("/logout", headers=header)
-            self._expect(answer, "/logout", 200, "a log-out")
+            self._log_out(token, 200, "a log-out")
             self._open(token, 401, "a logged-out token")
-        forged = {"Authorization": f"Bearer {forge(minted)}"}
-        answer = self._http.post("/logout", headers=forged)
-        self._expect(answer, "/logout", 401, "a forged log-out")
+        self._log_out(forge(minted), 401, "a forged log-out")
 
     def heads(self) -> None:
         """Each answer tells of its request, and no cache keeps it."""
@@ -108,8 +130,7 @@ class _Examination:
         """A log-out by any access token of a session ends all of its tokens."""
         pair = self._log_in()
         after = self._refresh(pair["refresh_token"], 200, "a good refresh token")
-        header = {"Authorization": f"Bearer {pair['access_token']}"}
-        self._expect(self._http.post("/logout", headers=header), "/logout", 200, "a log-out")
+        self._log_out(pair["access_token"], 200, "a log-out")
         for each in (pair, after):
             self._open(each["access_token"], 401, "a token of a session that is over")
         self._refresh(after["refresh_token"], 401, "a refresh token of a session that is over")
@@ -121,6 +142,23 @@ class _Examination:
         self._demand(statuses == {401, 429}, f"401 and then 429 for wrong keys: {statuses}")
         self._post("/login", {"client_key": self._caller.key}, 429, "a good key after wrong ones")
 
+    def spend(self) -> str:
+        """A refresh token that is spent, as its successor is."""
+        spent = self._log_in()["refresh_token"]
+        after = self._refresh(spent, 200, "a good refresh token")
+        self._refresh(after["refresh_token"], 200, "a second refresh")
+        return spent
+
+    def end(self) -> str:
+        """An access token whose session is over."""
+        token = self._log_in()["access_token"]
+        self._log_out(token, 200, "a log-out")
+        return token
+
+    def demand_refused(self, spent: str, ended: str) -> None:
+        self._refresh(spent, 401, "a refresh token that was spent before a crash")
+        self._open(ended, 401, "a token that was logged out before a crash")
+
     def _log_in(self) -> dict[str, str]:
         answer = self._post("/login", {"client_key": self._caller.key}, 200, "a good key")
         pair: dict[str, str] = answer.json()
@@ -130,6 +168,10 @@ class _Examination:
         answer = self._post("/refresh-token", {"refresh_token": token}, status, what)
         pair: dict[str, str] = answer.json()
         return pair
+
+    def _log_out(self, token: str, status: int, what: str) -> None:
+        answer = self._http.post("/logout", headers={"Authorization": f"Bearer {token}"})
+        self._expect(answer, "/logout", status, what)
 
     def _post(self, path: str, body: dict[str, str], status: int, what: str) -> httpx.Response:
         return self._expect(self._http.post(path, json=body), path, status, what)

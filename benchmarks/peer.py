@@ -50,17 +50,26 @@ class Peer:
 
     @contextmanager
     def start(self, folder: Path, clients: "Clients", cores: str) -> Iterator["Running"]:
+        """On a database of its own."""
         folder.mkdir()
-        database = folder / "auth.db"
-        env = service.environ(f"sqlite:///{database}", rows.SECRET_KEY) | self.env
         if self.name == "ours":
-            clients.fill_ours(folder, env)
+            clients.fill_ours(folder, self._environ(folder))
         else:
-            clients.fill(database)
+            clients.fill(folder / "auth.db")
         if self.prepare:
-            subprocess.run(self.prepare, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603
-        with service.run(self.command, folder, env, "/me", cores) as started:
+            environ = self._environ(folder)
+            subprocess.run(self.prepare, cwd=folder, env=environ, check=True, capture_output=True)  # noqa: S603
+        with self.start_again(folder, clients, cores) as running:
+            yield running
+
+    @contextmanager
+    def start_again(self, folder: Path, clients: "Clients", cores: str) -> Iterator["Running"]:
+        """On what is there."""
+        with service.run(self.command, folder, self._environ(folder), "/me", cores) as started:
             yield Running(self, started, folder, clients.callers)
+
+    def _environ(self, folder: Path) -> dict[str, str]:
+        return service.environ(f"sqlite:///{folder / 'auth.db'}", rows.SECRET_KEY) | self.env
 
     def with_workers(self, number: int) -> "Peer":
         if self.name == "ours":

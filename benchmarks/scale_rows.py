@@ -26,7 +26,7 @@ ACCESS_SECONDS = 900
 SPENT_SHARE = 0.8
 """Of the rows of an ordinary week, those that are spent refresh tokens."""
 BURST_SECONDS = 600
-SAMPLE = 20_000
+SAMPLE = 100_000
 """How many of the clients take part in the load, spread over all of them."""
 
 Row = tuple[Any, ...]
