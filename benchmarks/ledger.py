@@ -47,10 +47,9 @@ REFUSED = Scenario("refused key", wrk.LOGIN, _wrong_keys, status=401, connection
 class Ledger:
     """The code as it is runs all the time, beside one copy after the other."""
 
-    def __init__(self, folder: Path, rounds: int, seconds: int) -> None:
+    def __init__(self, folder: Path, rounds: int) -> None:
         self._folder = folder
         self._rounds = rounds
-        self._seconds = seconds
         self._clients = Clients()
 
     @contextmanager
@@ -66,7 +65,7 @@ class Ledger:
 
     def measure(self, trick: Trick) -> dict[str, Bought]:
         """By world and scenario: CPU per request without the trick over that with it, a ratio for
-        each round."""
+        each pair."""
         code = self._folder / f"{trick.name}.code"
         trick.take_out(code)
         found = {}
@@ -81,11 +80,11 @@ class Ledger:
 
     def _ratios(self, whole: Variant, without: Variant, scenario: Scenario) -> list[float]:
         pair = [
-            Measuring(variant.server, scenario, self._seconds, variant.send)
+            Measuring(variant.server, scenario, variant.seconds, variant.send)
             for variant in (whole, without)
         ]
         ratios = []
-        for number in range(self._rounds):
+        for number in range(self._rounds * whole.repeats):
             turn = pair if number % 2 else pair[::-1]
             cost = {id(each): each.round()["cpu_us"] for each in turn}
             ratios.append(cost[id(pair[1])] / cost[id(pair[0])])
@@ -105,7 +104,6 @@ def chosen(words: str | None) -> list[Trick]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=1, help="of each measurement")
     parser.add_argument("--tricks", help="comma-separated names; keeps no result")
     options = parser.parse_args()
     wrk.demand()
@@ -121,7 +119,7 @@ def main() -> None:
     }
     with (
         TemporaryDirectory(prefix="ledger-") as name,
-        Ledger(Path(name), options.rounds, options.seconds).running() as ledger,
+        Ledger(Path(name), options.rounds).running() as ledger,
     ):
         for number, trick in enumerate(taken, 1):
             say(f"{trick.name}, {number} of {len(taken)}")

@@ -3,11 +3,13 @@
 import json
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import growth
 import matplotlib as mpl  # type: ignore[import-not-found]  # it is in benchmarks/.venvs/peers
 import report
 from matplotlib import pyplot as plt
@@ -25,6 +27,7 @@ COLORS = {
     "tuned": "#fbbf24",
     "go": "#10b981",
 }
+LINES = ("#2563eb", "#10b981", "#f59e0b", "#a78bfa")
 # On a ground of its own, so that it is read alike on a light page and on a dark one.
 STYLE = {
     "figure.facecolor": "#fbfbfc",
@@ -76,47 +79,65 @@ def draw_bench(measured: dict[str, Any], path: Path) -> None:
 
 
 def draw_scale(measured: dict[str, Any], path: Path) -> None:
-    calls = {"secure_data": "/secure-data", "me": "/me", "login": "/login"}
-    variants = {"week": "an ordinary week", "burst": "all ended in the last ten minutes"}
-    figure, panels = plt.subplots(1, len(variants), figsize=(10, 4), sharey=True)
-    for axes, (variant, title) in zip(panels, variants.items(), strict=True):
-        sizes = [
-            each
-            for each in measured["sizes"]
-            if each["engine"] == "SQLite" and each["variant"] == variant and each["rounds"]
+    sizes = [one for one in measured["sizes"] if one["engine"] == "SQLite"]
+    kinds = {
+        "an ordinary week": ("week", 1),
+        "all ended in the last ten minutes": ("burst", 1),
+        "an ordinary week, 2 workers": ("week", 2),
+    }
+    figure, panels = plt.subplots(2, 2, figsize=(10, 8), sharey=True)
+    for axes, (title, kind) in zip(panels.flat, kinds.items(), strict=False):
+        shown = [
+            one for one in sizes if (one["variant"], one["workers"]) == kind and not one["beside"]
         ]
-        for (call, label), color in zip(calls.items(), COLORS.values(), strict=False):
-            by_size = [[each[call]["rate"] for each in size["rounds"]] for size in sizes]
-            medians = [statistics.median(rates) for rates in by_size]
-            low = [median - min(rates) for median, rates in zip(medians, by_size, strict=True)]
-            high = [max(rates) - median for median, rates in zip(medians, by_size, strict=True)]
-            axes.errorbar(
-                [size["size"] for size in sizes],
-                medians,
-                yerr=[low, high],
-                label=label,
-                color=color,
-                marker="o",
-                capsize=3,
-                lw=2,
-                elinewidth=1,
-            )
+        _draw_growth(axes, sizes, shown, [one["size"] for one in shown])
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_ylim(bottom=0)
-        axes.set_title(title, fontsize=11)
         axes.set_xlabel("revoked rows, and as many clients")
-    panels[0].set_ylabel("requests per second")
-    panels[0].legend(ncols=len(calls), loc="lower left", bbox_to_anchor=(-0.02, 1.08))
+        axes.set_title(title, fontsize=11)
+    axes, beside = panels[1, 1], [one for one in sizes if one["beside"]]
+    _draw_growth(axes, sizes, beside, list(range(len(beside))), linestyle="none")
+    axes.set_xticks(range(len(beside)), [textwrap.fill(one["beside"], 20) for one in beside])
+    axes.set_xlim(-0.5, len(beside) - 0.5)
+    axes.tick_params(axis="x", labelsize=9)
+    axes.set_title("1,000 rows, and beside that", fontsize=11)
+    axes.set_ylim(bottom=0)  # of all, since they share it
+    for axes in panels[:, 0]:
+        axes.set_ylabel("CPU per request; with 1,000 rows it is 1")
+    figure.tight_layout()
+    names = {"ncols": len(growth.CALLS), "loc": "lower left", "bbox_to_anchor": (0.04, 1)}
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), **names)
     figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.25)
+
+
+def _draw_growth(
+    axes: Any, sizes: list[Any], shown: list[Any], places: list[float], linestyle: str = "-"
+) -> None:
+    """A line for each call, with the range over the rounds."""
+    for number, ((call, label), color) in enumerate(zip(growth.CALLS.items(), LINES, strict=True)):
+        ratios = [growth.growth(one, growth.base_of(sizes, one), call) for one in shown]
+        medians = [statistics.median(each) for each in ratios]
+        low = [median - min(each) for median, each in zip(medians, ratios, strict=True)]
+        high = [max(each) - median for median, each in zip(medians, ratios, strict=True)]
+        beside = 0.08 * (number - 1.5) if linestyle == "none" else 0
+        axes.errorbar(
+            [place + beside for place in places],
+            medians,
+            yerr=[low, high],
+            label=label.replace("`", ""),
+            color=color,
+            marker="o",
+            capsize=3,
+            lw=2,
+            elinewidth=1,
+            linestyle=linestyle,
+        )
+    axes.axhline(1, color="#24292f", lw=1, ls="--")
 
 
 def draw_feed(measured: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(10, 3.6))
-    for (setup, values), color in zip(
-        measured["latency_ms"].items(), COLORS.values(), strict=False
-    ):
+    for (setup, values), color in zip(measured["latency_ms"].items(), LINES, strict=False):
         shares = [(number + 1) / len(values) for number in range(len(values))]
         axes.step(values, shares, where="post", label=setup, color=color, lw=2)
     axes.axvline(0, color="#24292f", lw=1, ls="--")

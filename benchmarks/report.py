@@ -86,14 +86,10 @@ def _cell(scenario: str, peer: str, found: list[float]) -> str:
 
 
 def show_ours(rounds: list[Round]) -> str:
-    """For whoever reads one row: what is left of the speed of `bare`, and what that is in time."""
-    found, own = costs(rounds), list(rounds[0])
-    shares = [f"{statistics.median(found[scenario]['ours']):.2f}" for scenario in own]
-    times = [
-        f"{statistics.median(values(rounds, scenario, 'ours', 'cpu_us')):.0f}" for scenario in own
-    ]
-    head = ["ours, CPU per request", *own]
-    return table(head, [["`bare`'s as a share of it", *shares], ["microseconds", *times]])
+    """For whoever reads one row."""
+    medians = {name: statistics.median(each["ours"]) for name, each in costs(rounds).items()}
+    cells = [f"{median:.2f}" for median in medians.values()]
+    return table(["CPU per request", *medians], [["`bare`'s as a share of ours", *cells]])
 
 
 def show_details(rounds: list[Round]) -> str:

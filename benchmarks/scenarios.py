@@ -86,7 +86,7 @@ class Measuring:
 
     server: Running
     scenario: Scenario
-    seconds: int
+    seconds: float
     send: Send = wrk.send
     _best: float = field(default=0, init=False)
 
@@ -122,19 +122,19 @@ class Measuring:
         self._send(lines, WARM_UP_SECONDS, max(WARM_UP, len(lines)))
         return self._measure(lines, self.seconds)
 
-    def _measure_once(self, seconds: int) -> Measured:
+    def _measure_once(self, seconds: float) -> Measured:
         number = int((MARGIN * self._best or GUESS) * seconds)
         # wrk asks for one more as it starts, and each connection has one under way as it ends.
         lines = self.scenario.lines(self.server, number + wrk.CONNECTIONS + 1)
         return self._measure(lines, seconds, number)
 
-    def _measure(self, lines: list[str], seconds: int, answers: int | None = None) -> Measured:
+    def _measure(self, lines: list[str], seconds: float, answers: int | None = None) -> Measured:
         report = self._send(lines, seconds, answers)
         self._best = max(self._best, report["rate"])
         kept = {name: report[name] for name in KEPT if name in report}
         return kept | {"memory_mb": self.server.service.memory_mb()}
 
-    def _send(self, lines: list[str], seconds: int, answers: int | None) -> Measured:
+    def _send(self, lines: list[str], seconds: float, answers: int | None) -> Measured:
         peer, scenario = self.server.peer, self.scenario
         path = self.server.note(lines)
         status = 200 if peer.is_bare else scenario.status

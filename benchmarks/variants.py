@@ -34,6 +34,11 @@ class Variant:
 
     server: Running
     send: Send
+    seconds: float
+    """How long a measurement takes."""
+    repeats: int
+    """How often it is done in a round: without sockets, many short ones are better than a long
+    one, since what disturbs them is soon over."""
 
 
 def ours(code: Path) -> Peer:
@@ -49,7 +54,7 @@ def behind_sockets(code: Path, folder: Path, clients: Clients) -> Iterator[Varia
     with peer.start(folder.with_name(f"{folder.name}, checked"), clients, SERVER_CORE) as server:
         honesty.check(server)
     with replace(peer, env=LIMITS).start(folder, clients, SERVER_CORE) as server:
-        yield Variant(server, wrk.send)
+        yield Variant(server, wrk.send, seconds=1, repeats=1)
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def without_sockets(code: Path, folder: Path, clients: Clients) -> Iterator[Vari
         try:
             orders.recv()  # that it is ready
             server = Running(ours(code), Service(process.pid, 0, 0), folder, clients.callers)
-            yield Variant(server, partial(_order, orders))
+            yield Variant(server, partial(_order, orders), seconds=0.1, repeats=3)
             orders.send(None)
             process.wait(timeout=30)
         finally:
@@ -84,7 +89,7 @@ def _order(
     _: Service,
     call: Call,
     lines: Path,
-    seconds: int,
+    seconds: float,
     *,
     status: int = 200,
     answers: int | None = None,

@@ -1,6 +1,7 @@
 """Puts load on a server with wrk, as fast as the answers come."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -40,17 +41,25 @@ def send(
     service: Service,
     call: Call,
     lines: Path,
-    seconds: int,
+    seconds: float,
     *,
     status: int = 200,
     answers: int | None = None,
     connections: int = CONNECTIONS,
 ) -> dict[str, float]:
-    """Send the `lines` in turn, for so many `seconds` or until there are so many `answers`.
+    """Send the `lines` in turn, for so many whole `seconds` or until there are so many `answers`.
 
     Raises `Void` if any answer has another `status`, and `Stalled` if one took wrk's 2 seconds.
     """
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command = [
+        "taskset",
+        "-c",
+        LOAD_CORE,
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{math.ceil(seconds)}s",
+    ]
     script = ["-s", str(Path(__file__).with_name("wrk.lua"))]
     url = f"http://127.0.0.1:{service.port}{call.path}"
     arguments = ["--", call.method, call.field, str(lines), str(status)]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.pages.answers import assert_as_shown
-from tests.pages.reading import README, blocks, section, table, tables
+from tests.pages.reading import README, blocks, section, table
 from tests.pages.running import run
 from tests.serving import ROOT, serve
 
@@ -44,13 +44,6 @@ def test_the_plain_commands_are_those_of_make() -> None:
 
 def test_it_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 150
-
-
-def test_its_row_of_figures_is_that_of_the_page() -> None:
-    page = tables("How fast it is")[0]
-    rows = ("secure-data, one token", "/me", "login", "refresh", "logout", "forged tokens")
-    (shown,) = table("Speed").values()
-    assert shown == [page[row][0].partition(" ")[0] for row in rows]
 
 
 def test_nothing_is_said_of_a_licence_that_is_not_there() -> None:
