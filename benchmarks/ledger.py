@@ -9,8 +9,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,23 +45,14 @@ REFUSED = Scenario("refused key", wrk.LOGIN, _wrong_keys, status=401, connection
 
 
 class Ledger:
-    """The code as it is runs all the time, beside one copy after the other."""
+    """Both copies begin anew for each trick: whose database is the fuller one would pay for it."""
 
     def __init__(self, folder: Path, rounds: int) -> None:
         self._folder = folder
         self._rounds = rounds
         self._clients = Clients()
-
-    @contextmanager
-    def running(self) -> Iterator["Ledger"]:
-        with ExitStack() as stack:
-            code = self._folder / "as-it-is"
-            copy_code(code)
-            self._whole = {
-                world: stack.enter_context(start(code, self._folder / world, self._clients))
-                for world, start in WORLDS.items()
-            }
-            yield self
+        self._whole = folder / "as-it-is"
+        copy_code(self._whole)
 
     def measure(self, trick: Trick) -> dict[str, Bought]:
         """By world and scenario: CPU per request without the trick over that with it, a ratio for
@@ -70,9 +61,14 @@ class Ledger:
         trick.take_out(code)
         found = {}
         for world, start in WORLDS.items():
-            with start(code, self._folder / f"{trick.name}, {world}", self._clients) as without:
+            place = self._folder / f"{trick.name}, {world}"
+            place.mkdir()
+            with (
+                start(self._whole, place / "with", self._clients) as whole,
+                start(code, place / "without", self._clients) as without,
+            ):
                 found[world] = {
-                    scenario.name: self._ratios(self._whole[world], without, scenario)
+                    scenario.name: self._ratios(whole, without, scenario)
                     for scenario in [*SCENARIOS, REFUSED]
                     if trick.touches_scenario(scenario.name)
                 }
@@ -117,10 +113,8 @@ def main() -> None:
         "rounds": options.rounds,
         "tricks": {},
     }
-    with (
-        TemporaryDirectory(prefix="ledger-") as name,
-        Ledger(Path(name), options.rounds).running() as ledger,
-    ):
+    with TemporaryDirectory(prefix="ledger-") as name:
+        ledger = Ledger(Path(name), options.rounds)
         for number, trick in enumerate(taken, 1):
             say(f"{trick.name}, {number} of {len(taken)}")
             about = {"says": trick.says, "lines": trick.lines()}
