@@ -16,6 +16,8 @@ GROUPS: dict[str, list[click.Command]] = {
         clients.set_scopes,
         clients.disable_client,
         clients.enable_client,
+        clients.end_sessions,
+        clients.delete_client,
     ],
     "Keys of clients": [
         client_keys.add_key,

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest revision in `authapi/engines/migrations/`, which makes these tables."""
 
 metadata = MetaData()
@@ -36,6 +36,7 @@ identity = Table(
 )
 
 clients = Table(
+    # `metadata` is what an operator notes of the client: a JSON object of texts.
     "clients",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -43,6 +44,8 @@ clients = Table(
     Column("scopes", String(1000), nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("metadata", String(8000), nullable=False, server_default="{}"),
+    Index("ix_clients_created_at_id", "created_at", "id"),
 )
 
 client_keys = Table(
@@ -85,3 +88,15 @@ for name in ("commit_order", "access_expires_at"):
     column = revoked_jtis.c[name]
     in_copies = revoked_jtis.c.commit_order.is_not(None)
     Index(f"ix_revoked_jtis_{name}", column, sqlite_where=in_copies, postgresql_where=in_copies)
+
+kept_answers = Table(
+    # For a repeat of a request with an `Idempotency-Key`: `digest` is that of the key and of who
+    # sent it, `request` that of what was asked, and `sealed` the answer, encrypted, since it may
+    # hold a client key.
+    "kept_answers",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("sealed", String(24000), nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)

@@ -1,6 +1,9 @@
 """From the newest schema back to that of the first revision, so that an upgrade can be tried."""
 
 UNDO = (
+    "DROP TABLE kept_answers",
+    "DROP INDEX ix_clients_created_at_id",
+    "ALTER TABLE clients DROP COLUMN metadata",
     "ALTER TABLE client_keys DROP COLUMN public_key",
     "ALTER TABLE client_keys DROP COLUMN uses",
     "DROP TABLE identity",

@@ -1,27 +1,26 @@
 """The operator's commands for clients."""
 
-import time
-
 import click
 
 from authapi.addresses import UNIX_PREFIX, url_of
-from authapi.commands.public_keys import PublicKeyFile, fails_if_known
+from authapi.commands.public_keys import PublicKeyFile
 from authapi.commands.running import (
-    Failure,
     Report,
     client_named,
     confirm,
     confirmed,
+    elsewhere,
     on_database,
-    settled,
+    operator,
 )
 from authapi.commands.terminal import moment, table
 from authapi.credentials.assertions import PublicKey
-from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.credentials.scopes import MAX_LENGTH, is_within, read_scopes
 from authapi.engines.database import Database, Row
-from authapi.store import clients, survey
-from authapi.telemetry import audit
+from authapi.managing import clients
+from authapi.managing.clients import Changes, WouldEndSessions
+from authapi.managing.paging import every_client
+from authapi.managing.reading import name_of, scopes_of
+from authapi.managing.showing import listed_json
 from authapi.web.metadata import TOKEN_PATH, endpoint, is_url
 from settings import Settings
 
@@ -42,23 +41,17 @@ async def create_client(
 
     Only a digest of the key is kept.
     """
-    scopes = _scopes(scope)
-    if not clients.is_name(name):
-        raise Failure("A name has 1 to 100 printable characters and no space at its ends.")
-    client_id, client_key, now = new_client_id(), new_client_key(), int(time.time())
-    key = public_key or client_key
-    with fails_if_known():
-        is_new = await clients.create_client(database, client_id, name, key, now, scopes)
-    if not is_new:
-        raise Failure(f"There is a client {name!r} already; choose another name.")
-    audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
-    report = {"user_id": client_id, "key_id": key.id}
+    scopes = scopes_of(scope)
+    made = await clients.create(
+        operator(database, settings), name_of(name), scopes, public_key=public_key
+    )
+    client_id = made["user_id"]
     if public_key:
-        return Report(report, f"Registered {name!r} as {client_id}, with key {key.id}.")
+        return Report(made, f"Registered {name!r} as {client_id}, with key {made['key_id']}.")
     return Report(
-        report | {"client_key": client_key.text},
-        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{client_key.text}\n\n"
-        f"A token for it:\n{token_line(settings, client_id, client_key.text)}",
+        made,
+        f"Registered {name!r} as {client_id}. Its key is shown this once:\n{made['client_key']}\n\n"
+        f"A token for it:\n{token_line(settings, client_id, made['client_key'])}",
     )
 
 
@@ -74,16 +67,6 @@ def token_line(settings: Settings, client_id: str, client_key: str) -> str:
     )
 
 
-def _scopes(text: str) -> str:
-    try:
-        return " ".join(read_scopes(text))
-    except ValueError:
-        raise Failure(
-            f"Scopes are words of ASCII without quotes or backslashes, a space between two, and"
-            f" {MAX_LENGTH} characters at most: {text!r} is none."
-        ) from None
-
-
 @click.command()
 @click.argument("client", metavar="CLIENT")
 @click.argument("scopes", metavar="SCOPES", nargs=-1, required=True)
@@ -96,23 +79,22 @@ async def set_scopes(
 
     To take a scope away ends every session that the client has.
     """
-    granted, now = _scopes(" ".join(scopes)), time.time()
-    row = await client_named(database, client)
-    was = await clients.set_scopes(database, row["id"], granted, False, now)
-    if was is None:
+    changes = Changes(scopes=scopes_of(" ".join(scopes)))
+    row, manager = await client_named(database, client), operator(database, settings)
+    try:
+        changed = await clients.change(manager, row["id"], changes, may_end=yes)
+    except WouldEndSessions:
         confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
-        was = await clients.set_scopes(database, row["id"], granted, True, now) or ""
-    elsewhere = await settled(settings)
-    audit.record("scopes_set", client=row["id"], name=row["name"], scopes=granted)
-    takes_away = not is_within(was.split(), granted)
-    ended = f"; its sessions are ended{elsewhere and '.' + elsewhere}" if takes_away else ""
+        changed = await clients.change(manager, row["id"], changes)
+    was, granted, also = changed.was["scopes"], changed.client["scopes"], elsewhere(settings)
+    ended = f"; its sessions are ended{also and '.' + also}" if changed.ended_sessions else ""
     return Report(
         {
             "user_id": row["id"],
             "name": row["name"],
             "scopes": granted,
             "was": was,
-            "sessions_ended": takes_away,
+            "sessions_ended": changed.ended_sessions,
         },
         f"{row['name']}: scopes {was or 'none'} → {granted or 'none'}{ended}",
     )
@@ -122,11 +104,10 @@ async def set_scopes(
 @on_database
 async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
-    rows = await survey.list_clients(database, time.time())
-    names = ("name", "scopes", "created_at", "disabled_at", "open_keys", "last_used_at")
+    rows = await every_client(operator(database, settings))
     header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "SCOPES")
     return Report(
-        [{"user_id": row["id"]} | {name: row[name] for name in names} for row in rows],
+        [listed_json(row) for row in rows],
         table(header, map(_cells, rows)) if rows else "There is no client; see create-client.",
     )
 
@@ -151,11 +132,10 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
     """Let a client in no more, and end its sessions."""
     row = await client_named(database, client)
     confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
-    await clients.disable_client(database, row["id"], time.time())
-    elsewhere = await settled(settings)
-    audit.record("client_disabled", client=row["id"])
+    await clients.change(operator(database, settings), row["id"], Changes(disabled=True))
     report = {"user_id": row["id"], "name": row["name"], "disabled": True}
-    return Report(report, f"Disabled {row['name']!r}; its sessions are ended.{elsewhere}")
+    says = f"Disabled {row['name']!r}; its sessions are ended.{elsewhere(settings)}"
+    return Report(report, says)
 
 
 @click.command()
@@ -164,7 +144,35 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
 async def enable_client(database: Database, settings: Settings, client: str) -> Report:
     """Let a disabled client in again; it has to log in anew."""
     row = await client_named(database, client)
-    await clients.enable_client(database, row["id"], time.time())
-    audit.record("client_enabled", client=row["id"])
+    await clients.change(operator(database, settings), row["id"], Changes(disabled=False))
     report = {"user_id": row["id"], "name": row["name"], "disabled": False}
     return Report(report, f"Enabled {row['name']!r}.")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@confirmed
+@on_database
+async def end_sessions(database: Database, settings: Settings, client: str, yes: bool) -> Report:
+    """End every session of a client, which may log in again."""
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r}?", yes)
+    await clients.end_sessions(operator(database, settings), row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "sessions_ended": True}
+    return Report(report, f"The sessions of {row['name']!r} are ended.{elsewhere(settings)}")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@confirmed
+@on_database
+async def delete_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
+    """Remove a client and its keys for good.
+
+    Its sessions are ended, and nothing of it lives when its rows go.
+    """
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r}, and delete it with its keys?", yes)
+    await clients.delete(operator(database, settings), row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "deleted": True}
+    return Report(report, f"Deleted {row['name']!r}; its sessions are ended.{elsewhere(settings)}")

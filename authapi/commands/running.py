@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
@@ -15,11 +16,15 @@ import click
 from authapi.credentials.signing_key_file import KeyFileError
 from authapi.engines import schema
 from authapi.engines.database import FAULTS, Database, Row, explain
-from authapi.errors import TemporarilyUnavailable
+from authapi.errors import Refusal, TemporarilyUnavailable
+from authapi.managing.manager import Manager
 from authapi.revocation.revocations import TIMER_SECONDS
 from authapi.store import clients
+from authapi.telemetry import audit
 from settings import Settings, SettingsError, load_settings
 
+OPERATOR = "command"
+"""The `actor` in the audit trail."""
 FOLLOWED = " Services that follow the feed know it by now, too."
 P = ParamSpec("P")
 
@@ -64,11 +69,14 @@ def with_settings(command: Callable[Concatenate[Settings, P], Report]) -> Callab
         except SettingsError as error:
             raise Failure(str(error)) from None
         try:
-            return command(settings, *args, **options)
+            with audit.acting(OPERATOR):
+                return command(settings, *args, **options)
         except (schema.SchemaError, KeyFileError) as error:
             raise Failure(str(error)) from None
         except (TemporarilyUnavailable, *FAULTS) as fault:
             raise Failure(explain(fault, Database(settings.database_url))) from None
+        except Refusal as refusal:
+            raise Failure(str(refusal)) from None
 
     return run
 
@@ -152,4 +160,14 @@ def settle_seconds(settings: Settings) -> float:
 async def settled(settings: Settings) -> str:
     """Wait until that is over, so that what is said next is true. Returns what to say besides."""
     await asyncio.sleep(settle_seconds(settings))
+    return elsewhere(settings)
+
+
+def elsewhere(settings: Settings) -> str:
+    """What to say besides of what has settled."""
     return FOLLOWED if settings.signing_keys_file else ""
+
+
+def operator(database: Database, settings: Settings) -> Manager:
+    """Whoever types commands may do everything."""
+    return Manager(database, time.time, lambda: settled(settings))

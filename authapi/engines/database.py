@@ -24,8 +24,6 @@ Row = Mapping[str, Any]
 """A row of any driver, read by the names of its columns; `dict(row)` is a copy."""
 
 Unfit = postgres.Unfit
-
-
 FAULTS = (*sqlite.FAULTS, *postgres.FAULTS)
 
 logger = logging.getLogger("auth.database")
@@ -107,10 +105,12 @@ class Database(databases.Database):
         return rows[0][column] if rows else None
 
     async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Run `action` in a transaction, whole or not at all.
+        """Run `action` in a transaction, whole or not at all; within another, as a part of it.
 
         To cancel the caller does not cancel it: the library would never release its connection.
         """
+        if self._is_in_transaction:
+            return await action()
 
         async def run() -> T:
             async with self.transaction():
@@ -131,11 +131,16 @@ class Database(databases.Database):
             self._unwritable.end()
         return rows
 
+    @property
+    def _is_in_transaction(self) -> bool:
+        return bool(self._connection_map and self._connection is not None)
+
     async def _ask(self, query: ClauseElement | str, values: dict[str, Any] | None) -> list[Row]:
         if not isinstance(query, str):
-            if not (self._connection_map and self._connection is not None):
+            if not self._is_in_transaction:
                 return await self.ask(query, values or {})
-            query, values = _bind(query, values), None  # in a transaction
+            # `databases` hands it to the backend as it is, so a `Bound` may travel in its place.
+            query, values = cast(ClauseElement, Bound(query, values or {})), None
         async with self.reached(None):  # the driver has its own limits
             return cast(list[Row], await super().fetch_all(query, values))
 
@@ -158,11 +163,6 @@ class Database(databases.Database):
         finally:
             counts.database.observe(time.perf_counter() - began)
         self._outage.end()
-
-
-def _bind(query: ClauseElement, values: dict[str, Any] | None) -> ClauseElement:
-    """`databases` hands the query to the backend as it is, so a `Bound` may travel in its place."""
-    return cast(ClauseElement, Bound(query, values or {}))
 
 
 def is_of_standby(fault: BaseException) -> bool:

@@ -11,6 +11,7 @@ from authapi.store.client_keys import NewKey, add_key
 from authapi.store.revocations import end_client, ending_by_operator, mark_registry_changed
 from tables import clients
 
+_others = clients.alias("others")
 FIND_CLIENT = sa.select(clients).where(clients.c.id == sa.bindparam("sub"))
 
 
@@ -45,6 +46,7 @@ ADD_CLIENT = (
         name=sa.bindparam("client_name"),
         scopes=sa.bindparam("granted"),
         created_at=sa.bindparam("now"),
+        metadata=sa.bindparam("noted"),
     )
     .on_conflict_do_nothing()
     .returning(clients.c.id)
@@ -64,10 +66,12 @@ async def create_client(
     now: int,
     scopes: str = "",
     also: Callable[[], Awaitable[object]] | None = None,
+    metadata: str = "{}",
 ) -> bool:
     """False, and nothing is changed, if the name is taken. `also` is done in the same transaction.
     Raises `KnownKey`."""
     client = {"sub": client_id, "client_name": name, "granted": scopes, "now": now}
+    client["noted"] = metadata
 
     async def create() -> bool:
         is_new = await database.fetch_one(ADD_CLIENT, client) is not None
@@ -110,6 +114,43 @@ async def set_scopes(
         return former
 
     return await database.atomically(change)
+
+
+RENAME = (
+    sa.update(clients)
+    .where(
+        clients.c.id == sa.bindparam("sub"),
+        ~sa.exists().where(
+            _others.c.name == sa.bindparam("client_name"), _others.c.id != sa.bindparam("sub")
+        ),
+    )
+    .values(name=sa.bindparam("client_name"))
+    .returning(clients.c.id)
+)
+
+
+async def rename_client(database: Database, client_id: str, name: str, now: float) -> bool:
+    """False, and nothing is changed, if the name is taken."""
+
+    async def rename() -> bool:
+        await mark_registry_changed(database, now)
+        values = {"sub": client_id, "client_name": name}
+        return await database.fetch_one(RENAME, values) is not None
+
+    return await database.atomically(rename)
+
+
+NOTE = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(metadata=sa.bindparam("noted"))
+    .returning(clients.c.id)
+)
+
+
+async def note_metadata(database: Database, client_id: str, metadata: str) -> None:
+    """Replace what is noted of the client. Nothing is marked: no worker remembers it."""
+    await database.fetch_one(NOTE, {"sub": client_id, "noted": metadata})
 
 
 DISABLE = (

@@ -94,24 +94,6 @@ async def try_to_write(database: Database) -> None:
         await database.atomically(write)
 
 
-LIST_CLIENTS = (
-    sa.select(
-        *clients.c,
-        sa.func.count(client_keys.c.id).filter(key_is_open).label("open_keys"),
-        sa.func.max(client_keys.c.last_used_at).label("last_used_at"),
-    )
-    .select_from(clients.outerjoin(client_keys, client_keys.c.client_id == clients.c.id))
-    .group_by(clients.c.id)
-    .order_by(clients.c.created_at, clients.c.name)
-)
-
-
-async def list_clients(database: Database, now: float) -> list[Row]:
-    """The clients, the oldest first: with how many of their keys open something, and with when any
-    of them was used last."""
-    return await database.fetch_all(LIST_CLIENTS, {"now": int(now)})
-
-
 _keyed = (
     sa.select(
         clients.c.name,

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from authapi.telemetry.counting import counts
@@ -18,8 +19,24 @@ def begin(request_id: str, address: str) -> None:
 
 
 def origin() -> dict[str, str]:
-    """The `request_id` and `address` of the request under way; empty outside of one."""
+    """The `request_id` and `address` of the request under way; empty outside of one. Of whoever
+    manages, the `actor`."""
     return _origin.get({})
+
+
+def name_actor(actor: str) -> None:
+    """What is recorded from now on of this request was done by this client."""
+    _origin.set({**origin(), "actor": actor})
+
+
+@contextmanager
+def acting(actor: str) -> Iterator[None]:
+    """What is recorded in it was done by this actor, of no request."""
+    before = _origin.set({"actor": actor})
+    try:
+        yield
+    finally:
+        _origin.reset(before)
 
 
 def record(event: str, **details: str | None) -> None:

@@ -18,6 +18,7 @@ from tables import SCHEMA_REVISION
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import SECRET
 from tests.sqlite import opened
+from tests.steps import assert_alive, assert_session_is_over
 
 Manage = Callable[..., Result]
 
@@ -55,9 +56,12 @@ def test_create_client_prints_the_key_and_nothing_else(
 ) -> None:
     result = manage("create-client", "billing", "--json")
     report = json.loads(result.stdout)
-    assert set(report) == {"user_id", "client_key", "key_id"}
+    assert set(report) == {
+        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "key_id", "client_key"
+    }  # fmt: skip
     event = json.loads(result.stderr)
     assert (event["event"], event["client"]) == ("client_created", report["user_id"])
+    assert event["actor"] == "command"
     assert event["key_id"] == report["key_id"]
     assert (event["name"], event["scopes"]) == ("billing", "")
     assert report["client_key"] not in result.stderr
@@ -109,7 +113,8 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
         "archive": False,
     }
     assert set(rows[0]) == {
-        "user_id", "name", "scopes", "created_at", "disabled_at", "open_keys", "last_used_at"
+        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "open_keys",
+        "last_used_at",
     }  # fmt: skip
     manage("set-scopes", "archive", "reports:read reports:write")
     header, *lines = manage("list-clients").stdout.splitlines()
@@ -152,6 +157,33 @@ def test_a_disabled_client_gets_nothing_and_its_sessions_are_ended(
     assert_refused(api.post("/refresh-token", json=refresh), 401, "invalid_grant")
     again = assert_answer(log_in(api, client["client_key"]), 200)
     assert_answer(api.get("/me", headers=bearer(again["access_token"])), 200)
+
+
+def test_to_end_sessions_lets_the_client_log_in_again(manage: Manage, api: TestClient) -> None:
+    client = create(manage, "billing")
+    pair = assert_answer(log_in(api, client["client_key"]), 200)
+    result = manage("end-sessions", "billing", "--yes")
+    assert result.stdout == "The sessions of 'billing' are ended.\n"
+    assert json.loads(result.stderr)["event"] == "sessions_ended"
+    assert_session_is_over(api, pair)
+    assert_alive(api, assert_answer(log_in(api, client["client_key"]), 200))
+
+
+def test_of_a_deleted_client_nothing_is_left(
+    manage: Manage, api: TestClient, database_file: Path
+) -> None:
+    client = create(manage, "billing")
+    pair = assert_answer(log_in(api, client["client_key"]), 200)
+    result = manage("delete-client", "billing", "--yes")
+    assert result.stdout == "Deleted 'billing'; its sessions are ended.\n"
+    events = [json.loads(line)["event"] for line in result.stderr.splitlines()]
+    assert events == ["client_disabled", "client_deleted"]
+    assert_session_is_over(api, pair)
+    assert_refused(log_in(api, client["client_key"]), 401, "invalid_client")
+    with opened(database_file) as database:
+        for table in ("clients", "client_keys"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    assert create(manage, "billing")["user_id"] != client["user_id"]
 
 
 def test_disabling_twice_keeps_the_first_time(manage: Manage, database_file: Path) -> None:

@@ -39,6 +39,8 @@ WORKS = {
     "set-scopes": ["reporting", "reports:read"],
     "disable-client": ["reporting", "--yes"],
     "enable-client": ["reporting"],
+    "end-sessions": ["reporting", "--yes"],
+    "delete-client": ["reporting", "--yes"],
     "add-key": ["reporting", "--expires", "90d"],
     "rotate-key": ["reporting"],
     "add-public-key": ["reporting", "{public_key}", "--expires", "90d"],
@@ -314,6 +316,8 @@ def test_a_purge_by_another_clock_than_the_databases_is_refused(
 
 SETTLES = {
     "disable-client": ["reporting"],
+    "end-sessions": ["reporting"],
+    "delete-client": ["reporting"],
     "set-scopes": ["reporting", "reports:read"],
     "revoke-key": ["{key_id}"],
     "end-all-sessions": [],

@@ -151,6 +151,7 @@ def assert_told(result: Result, event: str, **details: str) -> None:
     line = json.loads(result.stderr)
     assert {name: line[name] for name in line if name not in ("time", "level")} == {
         "event": event,
+        "actor": "command",
         **details,
     }
 

@@ -24,6 +24,7 @@ from authapi.errors import TemporarilyUnavailable
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from authapi.store.following import Follower
+from authapi.store.kept_answers import keep_answer
 from settings import Settings
 from tables import client_keys, clients, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
@@ -119,6 +120,7 @@ async def fill(url: str) -> None:
         ):
             await database.fetch_all(table.update().values({column: 123}))
         await endings.mark_registry_changed(database, NOW)
+        await keep_answer(database, "a" * 64, "b" * 64, "c2VhbGVk", 2**40)
         ended = [
             {
                 "jti": f"{'aAzZ_-'[number % 6]}{number}",  # the engines order these differently
@@ -173,7 +175,12 @@ def without_order(found: dict[str, dict[str, dict[str, Any]]]) -> Any:
 @pytest.mark.parametrize("database_url", ENGINES, indirect=True)
 def test_everything_arrives_on_either_engine(source_url: str, target_url: str) -> None:
     counts = copy(source_url, target_url)
-    assert counts == {"clients": 3, "client_keys": 3, "revoked_jtis": ENDED + 2}
+    assert counts == {
+        "clients": 3,
+        "client_keys": 3,
+        "revoked_jtis": ENDED + 2,
+        "kept_answers": 1,
+    }
     found = rows(target_url)
     assert without_order(found) == without_order(rows(source_url))
     assert {table: len(of) for table, of in found.items()} == counts | {"identity": 1}
@@ -357,7 +364,9 @@ def test_sessions_go_on_in_the_copy_and_what_was_ended_stays_ended(
         assert refused.stderr.startswith("Error: A server serves ")
         assert refused.stderr.count("\n") == 1
     report = json.loads(manage("copy-database", target, "--json").stdout)
-    assert report == {"copied": {"clients": 1, "client_keys": 1, "revoked_jtis": 2}}
+    assert report == {
+        "copied": {"clients": 1, "client_keys": 1, "revoked_jtis": 3, "kept_answers": 0}
+    }
 
     with serve(tmp_path, **environ, DATABASE_URL=target) as served:
         assert_answer(
@@ -431,7 +440,8 @@ def test_the_password_of_a_target_is_not_told(
     assert PASSWORD not in result.stdout + result.stderr
     assert json.loads(result.stderr)["event"] == "database_copied"
     assert result.stdout == (
-        f"Copied, and compared row by row: 3 clients, {ENDED + 2} revoked_jtis, 3 client_keys.\n"
+        f"Copied, and compared row by row: 3 clients, 1 kept_answers, {ENDED + 2} revoked_jtis,"
+        " 3 client_keys.\n"
     )
 
 

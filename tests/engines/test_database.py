@@ -24,7 +24,7 @@ NAMED = select(clients.c.name).where(clients.c.id == bindparam("id"))
 
 
 def client(name: str) -> dict[str, object]:
-    values = {"id": name, "name": name, "scopes": "", "created_at": 1}
+    values = {"id": name, "name": name, "scopes": "", "created_at": 1, "metadata": "{}"}
     return dict.fromkeys(clients.c.keys()) | values  # with whatever column is added later
 
 

@@ -42,12 +42,13 @@ MAY_IMPORT = {
         "throttling": "errors telemetry",
         "revocation": "clocks credentials engines errors store",
         "rules": "clocks credentials engines errors revocation store telemetry throttling",
+        "managing": "clocks credentials engines errors http_errors store telemetry",
         "openapi": "credentials errors http_errors web",
         "html": "",
         "server": "addresses credentials engines errors http_errors rights setting_fields settings "
         "store telemetry web",
-        "commands": "addresses credentials engines errors revocation rights server setting_fields "
-        "settings store tables telemetry web",
+        "commands": "addresses credentials engines errors http_errors managing revocation rights "
+        "server setting_fields settings store tables telemetry web",
         # the doors
         "service": "clocks credentials engines revocation rules server settings telemetry "
         "throttling web",

@@ -1,0 +1,1 @@
+"""What may be done to clients and keys: the one place for a command and for a call over HTTP."""

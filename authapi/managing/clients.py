@@ -1,0 +1,199 @@
+"""What is done to clients: made, read, changed, logged out and deleted."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from authapi.credentials.assertions import PublicKey
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.credentials.scopes import is_within
+from authapi.engines.database import Row
+from authapi.http_errors import NotFound
+from authapi.managing.manager import Manager
+from authapi.managing.refusals import (
+    ChangedMeanwhile,
+    KeyTaken,
+    NameTaken,
+    PreconditionFailed,
+)
+from authapi.managing.repeats import Repeatable, once
+from authapi.managing.showing import client_json, version_of
+from authapi.store import administration, clients
+from authapi.store.client_keys import KnownKey
+from authapi.store.revocations import end_client, ending_by_operator
+from authapi.telemetry import audit
+
+Versions = Collection[str] | None
+"""One of those the client must have; None is any."""
+_TAKEN = "There is a client {!r} already; choose another name."
+
+
+async def read(manager: Manager, client_id: str) -> Row:
+    """Raises `NotFound`."""
+    client = await clients.find_client(manager.database, client_id)
+    if client is None:
+        raise NotFound
+    return client
+
+
+async def create(
+    manager: Manager,
+    name: str,
+    scopes: str,
+    metadata: str = "{}",
+    public_key: PublicKey | None = None,
+    repeatable: Repeatable | None = None,
+) -> dict[str, Any]:
+    """Register a client with a new client key, or with this public one. What is answered holds the
+    client key, this once. Raises `ExceedsOwnScopes`, `NameTaken`, `KeyTaken`, and what `once` does.
+    """
+    manager.demand_own(scopes, "scopes")
+    client_id, client_key, now = new_client_id(), new_client_key(), int(manager.clock())
+    key = public_key or client_key
+
+    async def register() -> dict[str, Any]:
+        given = (client_id, name, key, now, scopes)
+        try:
+            if not await clients.create_client(manager.database, *given, metadata=metadata):
+                raise NameTaken(_TAKEN.format(name))
+        except KnownKey:
+            raise KeyTaken(KeyTaken.description) from None
+        made = client_json(await read(manager, client_id)) | {"key_id": key.id}
+        return made if public_key else made | {"client_key": client_key.text}
+
+    done = await once(manager, repeatable, register)
+    if not done.was_kept:
+        audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
+    return done.answer
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is asked for; None leaves it as it is."""
+
+    name: str | None = None
+    scopes: str | None = None
+    disabled: bool | None = None
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A client before and after; `ended_sessions` if it had more scopes before, or is disabled."""
+
+    was: Row
+    client: Row
+    ended_sessions: bool
+
+
+class WouldEndSessions(Exception):
+    """To take a scope away ends a client's sessions, and that was not agreed to."""
+
+
+async def change(
+    manager: Manager,
+    client_id: str,
+    changes: Changes,
+    versions: Versions = None,
+    may_end: bool = True,
+) -> Changed:
+    """Change a client, all of it or nothing.
+
+    Raises `NotFound`, `ExceedsOwnScopes`, `PreconditionFailed`, `NameTaken`, `LastAdministrator`;
+    and `WouldEndSessions` where that is so and `may_end` none.
+    """
+    if changes.scopes is not None:
+        manager.demand_own(changes.scopes, "scopes")
+
+    async def decide() -> Changed:
+        was = await _find(manager, client_id, versions)
+        takes_away = changes.scopes is not None and not is_within(
+            was["scopes"].split(), changes.scopes
+        )
+        ends = takes_away or changes.disabled is True
+        if ends and not may_end:
+            raise WouldEndSessions
+        await _apply(manager, client_id, changes)
+        await manager.keep_administrator(was)
+        return Changed(was, await read(manager, client_id), ends)
+
+    changed = await manager.decide(decide)
+    await manager.settle()
+    _record(client_id, changes, changed)
+    return changed
+
+
+async def _find(manager: Manager, client_id: str, versions: Versions) -> Row:
+    client = await manager.find_client(client_id)
+    if versions is not None and version_of(client) not in versions:
+        raise PreconditionFailed
+    return client
+
+
+async def _apply(manager: Manager, client_id: str, changes: Changes) -> None:
+    database, now = manager.database, manager.clock()
+    name = changes.name
+    if name is not None and not await clients.rename_client(database, client_id, name, now):
+        raise NameTaken(_TAKEN.format(name))
+    if changes.metadata is not None:
+        await clients.note_metadata(database, client_id, changes.metadata)
+    if changes.scopes is not None:
+        await clients.set_scopes(database, client_id, changes.scopes, True, now)
+    if changes.disabled is True:
+        await clients.disable_client(database, client_id, now)
+    if changes.disabled is False:
+        await clients.enable_client(database, client_id, now)
+
+
+def _record(client_id: str, changes: Changes, changed: Changed) -> None:
+    name = changed.client["name"]
+    if changes.name is not None:
+        audit.record("client_renamed", client=client_id, name=name, was=changed.was["name"])
+    if changes.metadata is not None:
+        audit.record("metadata_set", client=client_id, name=name)
+    if changes.scopes is not None:
+        audit.record("scopes_set", client=client_id, name=name, scopes=changes.scopes)
+    if changes.disabled is True:
+        audit.record("client_disabled", client=client_id)
+    if changes.disabled is False:
+        audit.record("client_enabled", client=client_id)
+
+
+async def end_sessions(manager: Manager, client_id: str) -> Row:
+    """End every session of a client, which may log in again. Raises `NotFound` and
+    `ExceedsOwnScopes`."""
+
+    async def end() -> Row:
+        client = await manager.find_client(client_id)
+        ending = ending_by_operator(client_id, "operator", manager.clock())
+        await end_client(manager.database, ending)
+        return client
+
+    client = await manager.decide(end)
+    await manager.settle()
+    audit.record("sessions_ended", client=client_id, name=client["name"])
+    return client
+
+
+async def delete(manager: Manager, client_id: str, versions: Versions = None) -> Row:
+    """Disable a client, and remove it with its keys once nothing of it can live anywhere.
+
+    Raises what `change` does; and `ChangedMeanwhile` if another one let it go on: it stays, then.
+    """
+
+    async def disable() -> tuple[Row, float]:
+        client = await _find(manager, client_id, versions)
+        await clients.disable_client(manager.database, client_id, manager.clock())
+        await manager.keep_administrator(client)
+        return client, await administration.era_of(manager.database, client_id)
+
+    async def remove() -> bool:
+        return await administration.delete_client(manager.database, client_id, era, manager.clock())
+
+    client, era = await manager.decide(disable)
+    await manager.settle()
+    audit.record("client_disabled", client=client_id)
+    if not await manager.database.atomically(remove):
+        raise ChangedMeanwhile(ChangedMeanwhile.description)
+    audit.record("client_deleted", client=client_id, name=client["name"])
+    return client

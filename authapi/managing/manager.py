@@ -1,0 +1,71 @@
+"""Who manages, and what they may: nobody gains by it, or locks everybody out."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from authapi.clocks import Clock
+from authapi.credentials.claims import Claims
+from authapi.credentials.scopes import is_within
+from authapi.engines.database import Database, Row
+from authapi.errors import InvalidToken
+from authapi.http_errors import NotFound
+from authapi.managing.refusals import ExceedsOwnScopes, LastAdministrator
+from authapi.store.administration import count_holders
+from authapi.store.clients import find_client
+from authapi.store.revocations import is_ended, mark_registry_changed
+
+T = TypeVar("T")
+READ, WRITE = "admin:read", "admin:write"
+"""The scopes of who reads, and of who changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """`claims` are of the access token that manages. Without, it is the operator who types a
+    command, and may do everything. `settle` returns once what was committed before is in force on
+    every worker, and at every verifier elsewhere."""
+
+    database: Database
+    clock: Clock
+    settle: Callable[[], Awaitable[object]]
+    claims: Claims | None = None
+
+    async def decide(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Run `action` in a transaction in which nobody else changes a client or a key.
+
+        Whoever was disabled, or lost a scope, has lost all tokens by that: so one that still counts
+        then has every scope that it names. Raises `InvalidToken`.
+        """
+
+        async def run() -> T:
+            # First, since it makes every other change of the registry wait.
+            await mark_registry_changed(self.database, self.clock())
+            if self.claims is not None and await is_ended(self.database, self.claims):
+                raise InvalidToken("ended session", client=self.claims.sub, session=self.claims.sid)
+            return await action()
+
+        return await self.database.atomically(run)
+
+    def demand_own(self, scopes: str, field: str | None = None) -> None:
+        """Raises `ExceedsOwnScopes` unless the manager holds all of these; `field` names what asked
+        for them."""
+        if self.claims is not None and not is_within(scopes.split(), self.claims.scope):
+            fields = {field: ["More than the access token has."]} if field else None
+            raise ExceedsOwnScopes("more than its own scopes", fields)
+
+    async def find_client(self, client_id: str) -> Row:
+        """One to be changed. Raises `NotFound`, and `ExceedsOwnScopes` if it holds more."""
+        client = await find_client(self.database, client_id)
+        if client is None:
+            raise NotFound("There is no such client any more.")
+        self.demand_own(client["scopes"])
+        return client
+
+    async def keep_administrator(self, was: Row) -> None:
+        """After a change of the client that `was` so: raises `LastAdministrator` if it was the last
+        that could log in and manage. The operator can make another one."""
+        if self.claims is None or not is_within([WRITE], was["scopes"]):
+            return
+        if not await count_holders(self.database, WRITE, self.clock()):
+            raise LastAdministrator("the last administrator")

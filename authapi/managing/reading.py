@@ -1,0 +1,62 @@
+"""What a client may be called, hold and be noted as: one reading of what is asked for."""
+
+import json
+from collections.abc import Mapping
+
+from authapi.credentials.assertions import PublicKey, read_public_key
+from authapi.credentials.scopes import MAX_LENGTH, read_scopes
+from authapi.credentials.signing_keys import KeyFault
+from authapi.errors import InvalidRequest
+from authapi.store.clients import is_name
+
+MAX_NOTES = 20
+MAX_NOTE_NAME = 40
+MAX_NOTE = 200
+_NAME = "A name has 1 to 100 printable characters and no space at its ends."
+_SCOPES = (
+    "Scopes are words of ASCII without quotes or backslashes, a space between two, and"
+    f" {MAX_LENGTH} characters at most"
+)
+_METADATA = (
+    f"Up to {MAX_NOTES} printable texts of at most {MAX_NOTE} characters, each under a printable"
+    f" name of 1 to {MAX_NOTE_NAME}."
+)
+
+
+def name_of(text: str) -> str:
+    """Raises `InvalidRequest`, as all here do."""
+    if not is_name(text):
+        raise InvalidRequest(_NAME, {"name": [_NAME]})
+    return text
+
+
+def scopes_of(text: str) -> str:
+    """Each scope once."""
+    try:
+        return " ".join(read_scopes(text))
+    except ValueError:
+        raise InvalidRequest(f"{_SCOPES}: {text!r} is none.", {"scopes": [f"{_SCOPES}."]}) from None
+
+
+def metadata_of(notes: Mapping[str, object]) -> str:
+    """As it is kept."""
+    is_sane = len(notes) <= MAX_NOTES and all(
+        1 <= len(name) <= MAX_NOTE_NAME
+        and isinstance(note, str)
+        and len(note) <= MAX_NOTE
+        and f"{name}{note}".isprintable()
+        for name, note in notes.items()
+    )
+    if not is_sane:
+        raise InvalidRequest(_METADATA, {"metadata": [_METADATA]})
+    return json.dumps(notes, ensure_ascii=False)
+
+
+def public_key_of(shown: str | Mapping[str, object]) -> PublicKey:
+    """A PEM as a text, or a JWK, or a JWKS that holds it alone."""
+    content = shown if isinstance(shown, str) else json.dumps(shown)
+    try:
+        return read_public_key(content.encode())
+    except KeyFault as fault:
+        says = str(fault)
+        raise InvalidRequest(says, {"public_key": [says[0].upper() + says[1:]]}) from None

@@ -1,0 +1,67 @@
+"""Refusals of what is asked of clients and keys, by whoever manages them."""
+
+from collections.abc import Mapping
+
+from authapi.errors import CHALLENGE, Refusal
+
+
+class ExceedsOwnScopes(Refusal):
+    """Nobody grants what they do not hold, or touches a client that holds more (RFC 6750, 3.1)."""
+
+    status = 403
+    error = "insufficient_scope"
+    event = "management_refused"
+    description = "The access token lacks a scope that this grants, or that the client holds."
+    headers: Mapping[str, str] = {
+        "WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope"',
+    }
+
+
+class NameTaken(Refusal):
+    """Each client has a name of its own."""
+
+    status = 409
+    error = "name_taken"
+    description = "There is a client of this name already; choose another one."
+
+
+class KeyTaken(Refusal):
+    """One key is of one client, and once it was revoked it does not come back."""
+
+    status = 409
+    error = "key_taken"
+    description = "This key is registered already, or was once; make a new one."
+
+
+class LastAdministrator(Refusal):
+    """Somebody must be left who may manage."""
+
+    status = 409
+    error = "last_administrator"
+    event = "management_refused"
+    description = "Nobody would be left who may manage; give another client admin:write first."
+
+
+class ChangedMeanwhile(Refusal):
+    """Another one let the client go on while it was being deleted."""
+
+    status = 409
+    error = "changed_meanwhile"
+    description = "The client was changed by another one meanwhile; read it, and decide anew."
+
+
+class PreconditionFailed(Refusal):
+    """It is not as the caller has read it (RFC 9110, 13.1.1)."""
+
+    status = 412
+    error = "precondition_failed"
+    description = "The client was changed since its ETag was read; read it, and decide anew."
+
+
+class IdempotencyKeyReused(Refusal):
+    """One Idempotency-Key is for one request."""
+
+    status = 422
+    error = "idempotency_key_reused"
+    event = "management_refused"
+    description = "This Idempotency-Key was used for another request; make a new one."
