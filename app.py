@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
+import admin_handlers as admin
 import handlers
 import oauth_handlers
 import page_handlers
@@ -33,7 +34,7 @@ from authapi.web.metadata import (
     TOKEN_PATH,
     public_url,
 )
-from authapi.web.own_routes import Reserved, load_routes
+from authapi.web.own_routes import Reserved, Resource, load_routes
 from authapi.web.requests import OriginMiddleware
 from settings import Settings, load_settings
 
@@ -58,6 +59,20 @@ routes: list[Route] = [
     Reserved("/readyz", handlers.readyz),
 ]
 
+managing: list[Resource] = [
+    Resource("/admin/clients", {"GET": admin.list_clients, "POST": admin.create_client}),
+    Resource(
+        "/admin/clients/{client_id}",
+        {"GET": admin.read_client, "PATCH": admin.change_client, "DELETE": admin.delete_client},
+    ),
+    Resource("/admin/clients/{client_id}/end-sessions", {"POST": admin.end_sessions}),
+    Resource("/admin/clients/{client_id}/keys", {"GET": admin.list_keys, "POST": admin.add_key}),
+    Resource("/admin/clients/{client_id}/keys/rotate", {"POST": admin.rotate_key}),
+    Resource("/admin/keys/{key_id}", {"GET": admin.read_key, "DELETE": admin.revoke_key}),
+    Resource("/admin/leaks", {"POST": admin.report_leak}),
+]
+"""With MANAGEMENT=on; else these paths are unknown."""
+
 
 def create_app(
     settings: Settings,
@@ -67,7 +82,8 @@ def create_app(
 ) -> Starlette:
     """The application. Does no I/O before its lifespan begins."""
     service = Service(settings, clock, create_database, steady_clock)
-    served = [*routes, *load_routes(settings.routes, routes)]
+    ours = [*routes, *(managing if settings.management == "on" else ())]
+    served = [*ours, *load_routes(settings.routes, ours)]
     middleware = [
         Middleware(OriginMiddleware),
         Middleware(AuthenticationMiddleware, backend=BearerBackend(service.sessions.check)),
@@ -92,6 +108,7 @@ def create_app(
                 "base_url": public_url(settings.token_issuer),
                 "signing_keys": service.signing_keys,
                 "feed": service.feed,
+                "managers": service.managers,
             }
 
     app = Starlette(
@@ -115,4 +132,4 @@ def app_from_environment() -> Starlette:
 
 
 if __name__ == "__main__":
-    main(routes)
+    main([*routes, *managing])

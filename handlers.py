@@ -13,6 +13,7 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
 from authapi.http_errors import NotFound
+from authapi.managing.managers import Managers
 from authapi.revocation import cursors
 from authapi.revocation.cursors import Cursor
 from authapi.revocation.feed import Feed
@@ -47,6 +48,7 @@ class State(TypedDict):
     document: dict[str, Any]
     docs: Callable[[str], Response]
     base_url: str
+    managers: Managers
 
 
 async def login(request: Request[State]) -> Answer:

@@ -66,6 +66,7 @@ class Settings:
     rate_limit_storage: str = text("memory://", storage)
     trusted_proxies: str = read(Proxies(load_default=""))
     routes: str = text("", named_routes)
+    management: str = text("off", OneOf(["off", "on"]))
     metrics_host: str = text("127.0.0.1", Length(max=253), listenable)
     metrics_port: int = integer(0, 0, 65_535)
     revocation_poll_seconds: float = seconds(0.1, 0.01, 60)

@@ -52,3 +52,9 @@ class UnsupportedMediaType(Refusal):
     error = "unsupported_media_type"
     description = "Send application/json, application/x-www-form-urlencoded or multipart/form-data."
     headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
+
+
+class JSONWanted(UnsupportedMediaType):
+    """The body is in another media type than the one that this path takes."""
+
+    description = "Send application/json."

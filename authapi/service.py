@@ -13,6 +13,7 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
+from authapi.managing.managers import Managers
 from authapi.revocation.feed import Feed
 from authapi.revocation.issuing import RENEW_SECONDS, Issuing
 from authapi.revocation.pacing import Pacing
@@ -76,6 +77,9 @@ class Service:
         self.metadata = describe_server(
             settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
         )
+        feed = self.feed if self.signing_keys else None
+        secrets = (settings.secret_key, *settings.secret_key_fallbacks)
+        self.managers = Managers(self._revocations, feed, secrets)
         self.refusals = Refusals()
         self._reporter = Reporter(counts, self._gauges)
 

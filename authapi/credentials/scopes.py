@@ -14,5 +14,10 @@ def read_scopes(text: str) -> list[str]:
     return scopes
 
 
+def is_scope(text: str) -> bool:
+    """A single one."""
+    return len(text) <= MAX_LENGTH and _SCOPE.fullmatch(text) is not None
+
+
 def is_within(asked: list[str], granted: str) -> bool:
     return set(asked) <= set(granted.split())

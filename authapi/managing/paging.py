@@ -7,10 +7,12 @@ from typing import NamedTuple
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
 from authapi.managing.manager import Manager
+from authapi.managing.reading import Filters
 from authapi.store.administration import BEGINNING, After, page_clients, page_keys
 
 MAX_PAGE = 200
 USUAL_PAGE = 50
+ANY = Filters(None, None, None)
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,14})-([0-9a-f]{16,20})")
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 
@@ -53,15 +55,9 @@ def _page(rows: Sequence[Row], limit: int) -> Page:
     return Page(rows[:limit], After(last["created_at"], last["id"]))
 
 
-async def clients_in(
-    manager: Manager,
-    window: Window,
-    name: str | None = None,
-    scope: str | None = None,
-    disabled: bool | None = None,
-) -> Page:
+async def clients_in(manager: Manager, window: Window, filters: Filters = ANY) -> Page:
     """The clients that are as asked, the oldest first."""
-    asked = (window.after, window.limit + 1, name, scope, disabled)
+    asked = (window.after, window.limit + 1, *filters)
     return _page(await page_clients(manager.database, manager.clock(), *asked), window.limit)
 
 

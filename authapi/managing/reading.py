@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from authapi.credentials.assertions import PublicKey, read_public_key
-from authapi.credentials.scopes import MAX_LENGTH, read_scopes
+from authapi.credentials.scopes import MAX_LENGTH, is_scope, read_scopes
 from authapi.credentials.signing_keys import KeyFault
 from authapi.errors import InvalidRequest
 from authapi.store.clients import is_name
 
+FLAGS = {"true": True, "false": False}
 MAX_NOTES = 20
 MAX_NOTE_NAME = 40
 MAX_NOTE = 200
+MAX_LIFE_SECONDS = 3650 * 86_400
 _NAME = "A name has 1 to 100 printable characters and no space at its ends."
 _SCOPES = (
     "Scopes are words of ASCII without quotes or backslashes, a space between two, and"
@@ -50,6 +53,34 @@ def metadata_of(notes: Mapping[str, object]) -> str:
     if not is_sane:
         raise InvalidRequest(_METADATA, {"metadata": [_METADATA]})
     return json.dumps(notes, ensure_ascii=False)
+
+
+class Filters(NamedTuple):
+    """Which clients are asked for; None is any."""
+
+    name: str | None
+    scope: str | None
+    disabled: bool | None
+
+
+def filters_of(asked: Mapping[str, str]) -> Filters:
+    """As a query has them."""
+    name, scope, disabled = (asked.get(each) for each in Filters._fields)
+    if name is not None:
+        name_of(name)
+    if scope is not None and not is_scope(scope):
+        raise InvalidRequest("no scope", {"scope": ["Not one scope."]})
+    if disabled not in (None, *FLAGS):
+        raise InvalidRequest("no flag", {"disabled": ["Not true or false."]})
+    return Filters(name, scope, None if disabled is None else FLAGS[disabled])
+
+
+def end_of(expires_at: int | None, now: float) -> int | None:
+    """When a key ends, if it does."""
+    if expires_at is not None and not now < expires_at <= now + MAX_LIFE_SECONDS:
+        says = "A key ends in the future, and within 3650 days."
+        raise InvalidRequest(says, {"expires_at": [says]})
+    return expires_at
 
 
 def public_key_of(shown: str | Mapping[str, object]) -> PublicKey:

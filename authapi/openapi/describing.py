@@ -12,10 +12,10 @@ from authapi.web.schemas import Payload
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """`answers` is the shape of a 200. `refuses` is what else may come, beyond what any request may
-    meet. `security` is one of `SECURITY` in document.py; a protected handler has its own. `query`
-    and `headers` say what each parameter, and each header of the 200, is for. `is_public` allows
-    that caches keep the answer."""
+    """`answers` is the shape of what succeeds, with `status`. `refuses` is what else may come,
+    beyond what any request may meet. `security` is one of `SECURITY` in operations.py; a protected
+    handler has its own. `query`, `accepts` and `headers` say what each parameter, each header of
+    the request, and each of the answer is for. `is_public` allows that caches keep the answer."""
 
     answers: type[Schema]
     takes: Payload | None = None
@@ -25,6 +25,8 @@ class Description:
     headers: Mapping[str, str] = field(default_factory=dict)
     is_public: bool = False
     tag: str = "yours"
+    status: int = 200
+    accepts: Mapping[str, str] = field(default_factory=dict)
 
 
 def describes(description: Description) -> Callable[[Handler], Handler]:

@@ -1,6 +1,6 @@
 """Builds the OpenAPI 3.1 description from the routes, the schemas and the refusals there are."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import cleandoc
 from typing import Any
 
@@ -9,43 +9,28 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from starlette.convertors import FloatConvertor, IntegerConvertor
 from starlette.routing import BaseRoute, Route
 
-from authapi.errors import (
-    InsufficientScope,
-    InvalidRequest,
-    InvalidToken,
-    MissingToken,
-    ServerError,
-    TemporarilyUnavailable,
-)
-from authapi.http_errors import (
-    ContentTooLarge,
-    HeadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
 from authapi.openapi import headers
-from authapi.openapi.describing import Description, description_of
-from authapi.openapi.ours import OURS
+from authapi.openapi.describing import Description
+from authapi.openapi.operations import (
+    Operation,
+    is_json_alone,
+    operations_of,
+    refused_by,
+    security_of,
+)
 from authapi.openapi.refusals import name_of, ref, refusals_of
 from authapi.web.bodies import MAX_FIELDS
 
 ABOUT = (
     "A client key buys short-lived signed tokens, and a log-out is true at once, on every worker.\n"
-    "Unknown fields are ignored. Build on `error`, never on `error_description`.\n"
+    "Unknown fields are ignored, except where clients and keys are managed.\n"
+    "Build on `error`, never on `error_description`.\n"
     "A request whose HTTP itself is at fault is refused before any path is looked up, without "
     "`X-Request-ID`."
 )
 FORM = "application/x-www-form-urlencoded"
 SCALARS = {"type": ["string", "number", "boolean", "null"]}
-ALWAYS = (InvalidRequest, RequestTimeout, HeadTooLarge, ServerError)
-WITH_BODY = (ContentTooLarge, UnsupportedMediaType)
-PROTECTED = (MissingToken, InvalidToken, TemporarilyUnavailable)
 _KINDS: dict[type, str] = {IntegerConvertor: "integer", FloatConvertor: "number"}
-SECURITY: dict[str, list[dict[str, list[str]]]] = {
-    "nobody": [],
-    "client": [{"client": []}, {}],
-    "bearer or body": [{"bearer": []}, {}],
-}
 SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {
         "type": "http",
@@ -80,56 +65,43 @@ def build(routes: Iterable[BaseRoute], version: str) -> dict[str, Any]:
         },
         servers=[{"url": "/"}],
     )
-    described = _described(routes)
+    described = operations_of(routes)
     for name, scheme in _schemes(described).items():
         spec.components.security_scheme(name, scheme)
     for name, header in headers.COMPONENTS.items():
         spec.components.header(name, header)
-    for route, said in described:
-        _add(spec, route, said)
+    for operation in described:
+        _add(spec, operation)
     return dict(spec.to_dict())
 
 
-def _schemes(described: Iterable[tuple[Route, Description]]) -> dict[str, dict[str, Any]]:
+def _schemes(described: Iterable[Operation]) -> dict[str, dict[str, Any]]:
     """With each scope that a route needs, and which routes those are."""
     paths: dict[str, list[str]] = {}
-    for route, _ in described:
-        for scope in vars(route.endpoint).get("scopes") or ():
-            paths.setdefault(scope, []).append(route.path)
-    scopes = {scope: f"Needed for {', '.join(needing)}." for scope, needing in paths.items()}
+    for operation in described:
+        for scope in operation.scopes or ():
+            paths.setdefault(scope, []).append(operation.route.path_format)
+    scopes = {
+        scope: f"Needed for {', '.join(dict.fromkeys(needing))}."
+        for scope, needing in paths.items()
+    }
     flow = {"tokenUrl": "/oauth/token", "scopes": scopes}
     return SCHEMES | {"oauth2": SCHEMES["oauth2"] | {"flows": {"clientCredentials": flow}}}
 
 
-def _described(routes: Iterable[BaseRoute]) -> list[tuple[Route, Description]]:
-    """Ours first, in the order in which somebody learns of them."""
-    found = [
-        (route, said)
-        for route in routes
-        if isinstance(route, Route)
-        and (said := OURS.get(route.path) or description_of(route.endpoint))
-    ]
-    places = list(OURS)
-    return sorted(
-        found, key=lambda each: places.index(each[0].path) if each[0].path in OURS else len(places)
-    )
-
-
-def _add(spec: APISpec, route: Route, said: Description) -> None:
-    scopes: Sequence[str] | None = vars(route.endpoint).get("scopes")
-    refusals = [*ALWAYS, *(WITH_BODY if said.takes else ()), *said.refuses]
-    security = SECURITY[said.security]
-    if scopes is not None:
-        refusals += PROTECTED if not scopes else (*PROTECTED, InsufficientScope)
-        security = [{"bearer": list(scopes)}, {"oauth2": list(scopes)}]
-    summary, _, more = cleandoc(route.endpoint.__doc__ or route.name).partition("\n\n")
-    for method in _methods(route):
+def _add(spec: APISpec, described: Operation) -> None:
+    route, methods, handler, said = described
+    summary, _, more = cleandoc(handler.__doc__ or route.name).partition("\n\n")
+    for method in methods:
+        first = method == methods[0]
+        name = handler.__name__ if first else f"{handler.__name__}_{method.lower()}"
         operation: dict[str, Any] = {
-            "operationId": _operation_id(route, method),
+            "operationId": name,
             "summary": " ".join(summary.split()),
             "tags": [said.tag],
-            "security": security,
-            "responses": {"200": _answer(said)} | refusals_of(spec, refusals, said),
+            "security": security_of(described),
+            "responses": {str(said.status): _answer(said)}
+            | refusals_of(spec, refused_by(described), said),
         }
         if more:
             operation["description"] = more
@@ -140,22 +112,14 @@ def _add(spec: APISpec, route: Route, said: Description) -> None:
         spec.path(path=route.path_format, operations={method.lower(): operation})
 
 
-def _methods(route: Route) -> list[str]:
-    """GET first; HEAD goes with it."""
-    return sorted((route.methods or set()) - {"HEAD"}, key=lambda method: (method != "GET", method))
-
-
-def _operation_id(route: Route, method: str) -> str:
-    name = route.endpoint.__name__
-    return name if method == _methods(route)[0] else f"{name}_{method.lower()}"
-
-
 def _parameters(route: Route, said: Description) -> Iterator[dict[str, Any]]:
     for name, convertor in route.param_convertors.items():
         kind = _KINDS.get(type(convertor), "string")
         yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
     for name, says in said.query.items():
         yield {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
+    for name, says in said.accepts.items():
+        yield {"name": name, "in": "header", "description": says, "schema": {"type": "string"}}
 
 
 def _body(spec: APISpec, said: Description) -> dict[str, Any]:
@@ -163,10 +127,16 @@ def _body(spec: APISpec, said: Description) -> dict[str, Any]:
     name = name_of(said.takes)
     if name not in spec.components.schemas:
         spec.components.schema(name, schema=said.takes)
+        if is_json_alone(said):
+            return _content(said, {"application/json": name})
         schema = spec.components.schemas[name]
         form = schema | {"additionalProperties": SCALARS, "maxProperties": MAX_FIELDS}
         spec.components.schema(f"{name}Form", form)
     kinds = {"application/json": name, FORM: f"{name}Form", "multipart/form-data": f"{name}Form"}
+    return _content(said, kinds)
+
+
+def _content(said: Description, kinds: Mapping[str, str]) -> dict[str, Any]:
     content = {kind: {"schema": ref("schemas", of)} for kind, of in kinds.items()}
     required = any(field.required for field in (said.takes.fields.values() if said.takes else ()))
     return {"required": required, "content": content}

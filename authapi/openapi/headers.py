@@ -53,8 +53,8 @@ def of_refusal(status: int, kinds: Sequence[type[Refusal]]) -> dict[str, Any]:
     if status == 415:
         headers["Accept-Encoding"] = _ref("AcceptEncoding")
     challenges = [each.headers.get("WWW-Authenticate", "") for each in kinds]
-    if any(challenges):
-        headers["WWW-Authenticate"] = _header("RFC 9110, 11.6.1.", enum=challenges)
-    elif InsufficientScope in kinds:
+    if InsufficientScope in kinds:
         headers["WWW-Authenticate"] = _header("The scopes that are needed.", pattern="^Bearer ")
+    elif any(challenges):
+        headers["WWW-Authenticate"] = _header("RFC 9110, 11.6.1.", enum=challenges)
     return headers

@@ -9,6 +9,7 @@ from apispec import APISpec
 from authapi.errors import InvalidRequest, Refusal
 from authapi.openapi import headers
 from authapi.openapi.describing import Description
+from authapi.web.managing_schemas import StrictPayload
 
 
 def name_of(schema: Any) -> str:
@@ -60,7 +61,8 @@ def _refusal_schema(spec: APISpec, kind: type[Refusal], said: Description) -> st
             "type": "object",
             "minProperties": 1,
             "properties": dict.fromkeys(fields, faults),
-            "additionalProperties": False,
+            # A field that there is not is named, too.
+            "additionalProperties": faults if isinstance(said.takes, StrictPayload) else False,
         }
     if name not in spec.components.schemas:
         schema = {

@@ -7,6 +7,7 @@ from authapi.clocks import Clocks
 from authapi.engines.database import Database
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.store import database_identity
+from authapi.store.kept_answers import forget_answers
 
 BATCH = 50
 """So few that a batch takes hardly longer than one log-out, who may have to wait for it."""
@@ -15,9 +16,11 @@ PAUSE_SECONDS = 0.02
 
 
 async def purge_when_settled(database: Database, clocks: Clocks, leeway_seconds: float) -> None:
-    """Purge, unless the clock was set lately, or has not been watched for long enough."""
+    """Purge, the answers that were kept for a repeat, too; unless the clock was set lately, or has
+    not been watched for long enough."""
     if clocks.are_settled:
         await purge(database, clocks.earliest(), leeway_seconds)
+        await forget_answers(database, clocks.earliest())
 
 
 async def purge(

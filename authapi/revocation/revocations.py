@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
@@ -99,6 +100,16 @@ class Revocations:
         self._tell_news()
         if self.enforce_seconds:
             await asyncio.sleep(self.enforce_seconds)
+
+    async def settle(self) -> None:
+        """For whatever was committed: return when it is in force on every worker."""
+        if self.enforce_seconds:
+            await asyncio.sleep(self.enforce_seconds)
+            return
+        # Where there is no other, by the next reading; or the copy is too old to be judged by.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._max_age_seconds):
+                await self.catch_up()
 
     async def read(self) -> None:
         """Read what was committed since the last time, and forget what is over.

@@ -32,7 +32,7 @@ def _has_scope(scope: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 _name, _scope = (sa.cast(sa.bindparam(each), sa.String) for each in ("client_name", "scope"))
-_one = sa.literal_column("1")
+_one: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer)
 _disabled = sa.cast(sa.bindparam("disabled"), sa.Integer)
 PAGE_CLIENTS = (
     sa.select(

@@ -13,7 +13,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import Request
 
 from authapi.errors import InvalidRequest
-from authapi.http_errors import ContentTooLarge, UnsupportedMediaType
+from authapi.http_errors import ContentTooLarge, JSONWanted, UnsupportedMediaType
 from authapi.web.requests import values_of
 from authapi.web.schemas import Payload
 
@@ -34,6 +34,14 @@ async def read_payload(request: Request[Any], schema: Payload) -> dict[str, Any]
         return schema.read(payload)
     except ValidationError as error:
         raise InvalidRequest("wrong fields", error.messages_dict) from None
+
+
+async def read_json(request: Request[Any], schema: Payload) -> dict[str, Any]:
+    """As `read_payload`, of JSON alone. Raises `JSONWanted`, too."""
+    values = values_of(b"content-type", request.scope["headers"])
+    if values and values[0].partition(b";")[0].strip().lower() != b"application/json":
+        raise JSONWanted
+    return await read_payload(request, schema)
 
 
 async def _read_body(request: Request[Any]) -> bytes:

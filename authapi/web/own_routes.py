@@ -3,12 +3,16 @@
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from authapi.web.answers import Handler
 from authapi.web.endpoints import Endpoint
 
 
@@ -23,6 +27,17 @@ class Reserved(Endpoint):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
         return match if match is Match.NONE else Match.FULL, child_scope
+
+
+class Resource(Reserved):
+    """A path of the service with a handler for each method."""
+
+    def __init__(self, path: str, handlers: Mapping[str, Handler]) -> None:
+        async def answer(request: Request[Any]) -> Response:
+            return await handlers[request.method.replace("HEAD", "GET")](request)
+
+        super().__init__(path, answer, *handlers)
+        self.handlers = handlers
 
 
 def load_routes(name: str, ours: Sequence[Route]) -> list[BaseRoute]:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authapi import deadline
 from authapi.addresses import plain
 from authapi.errors import InvalidRequest
+from authapi.http_errors import NotFound
 from authapi.telemetry import audit
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -48,6 +49,14 @@ def parameters_of(request: Request[Any], *names: str) -> dict[str, str]:
             raise InvalidRequest("a parameter twice", {name: ["Given more than once."]})
         found[name] = value
     return found
+
+
+def id_in_path(request: Request[Any], name: str, digits: int) -> str:
+    """Raises `NotFound` for what no client and no key can have."""
+    given: str = request.path_params[name]
+    if not re.fullmatch(f"[0-9a-f]{{{digits}}}", given):
+        raise NotFound
+    return given
 
 
 def read_wait(text: str) -> float:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app import create_app, routes
+from app import create_app, managing, routes
 from settings import Settings
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
@@ -35,8 +35,28 @@ ALLOWED = {
 }
 
 
+MANAGED = {
+    "/admin/clients": {"GET", "HEAD", "POST"},
+    "/admin/clients/{client_id}": {"GET", "HEAD", "PATCH", "DELETE"},
+    "/admin/clients/{client_id}/end-sessions": {"POST"},
+    "/admin/clients/{client_id}/keys": {"GET", "HEAD", "POST"},
+    "/admin/clients/{client_id}/keys/rotate": {"POST"},
+    "/admin/keys/{key_id}": {"GET", "HEAD", "DELETE"},
+    "/admin/leaks": {"POST"},
+}
+
+
 def test_these_are_the_routes() -> None:
     assert {route.path: route.methods for route in routes} == ALLOWED
+    assert {route.path: route.methods for route in managing} == MANAGED
+
+
+def test_where_it_manages_its_paths_are_its_own(settings: Settings, clock: Clock) -> None:
+    with TestClient(create_app(replace(settings, management="on"), clock)) as api:
+        for path, allowed in MANAGED.items():
+            response = api.request("PUT", path)
+            assert_refused(response, 405, "method_not_allowed")
+            assert set(response.headers["allow"].split(", ")) == allowed
 
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"}

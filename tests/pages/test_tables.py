@@ -7,10 +7,11 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from app import routes
+from app import managing, routes
 from authapi import errors, http_errors
 from authapi.credentials.claims import Claims
 from authapi.credentials.signing_schedule import Schedule
+from authapi.managing import refusals
 from authapi.server.connections import (
     MAX_HEAD_BYTES,
     MAX_PIPELINED,
@@ -44,6 +45,11 @@ def test_every_endpoint_is_listed() -> None:
     assert set(table("Endpoints")) == calls
 
 
+def test_every_call_that_manages_is_listed() -> None:
+    calls = {f"{method} {route.path}" for route in managing for method in route.handlers}
+    assert set(table("The calls")) == calls
+
+
 def test_every_error_is_listed() -> None:
     def kinds(kind: type[errors.Refusal]) -> list[type[errors.Refusal]]:
         children = kind.__subclasses__()
@@ -51,7 +57,7 @@ def test_every_error_is_listed() -> None:
 
     listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Errors"), re.MULTILINE)
     assert listed == sorted(listed, key=lambda row: row[0])
-    modules = (errors.__name__, http_errors.__name__)
+    modules = (errors.__name__, http_errors.__name__, refusals.__name__)
     ours = [
         kind
         for kind in kinds(errors.Refusal)

@@ -42,23 +42,26 @@ MAY_IMPORT = {
         "throttling": "errors telemetry",
         "revocation": "clocks credentials engines errors store",
         "rules": "clocks credentials engines errors revocation store telemetry throttling",
-        "managing": "clocks credentials engines errors http_errors store telemetry",
-        "openapi": "credentials errors http_errors web",
+        "managing": "clocks credentials deadline engines errors http_errors revocation store "
+        "telemetry",
+        "openapi": "credentials errors http_errors managing web",
         "html": "",
         "server": "addresses credentials engines errors http_errors rights setting_fields settings "
         "store telemetry web",
         "commands": "addresses credentials engines errors http_errors managing revocation rights "
         "server setting_fields settings store tables telemetry web",
         # the doors
-        "service": "clocks credentials engines revocation rules server settings telemetry "
+        "service": "clocks credentials engines managing revocation rules server settings telemetry "
         "throttling web",
         "auth_backend": "credentials errors web",
-        "handlers": "auth_backend credentials engines errors http_errors revocation rules store "
-        "telemetry throttling web",
+        "handlers": "auth_backend credentials engines errors http_errors managing revocation rules "
+        "store telemetry throttling web",
         "oauth_handlers": "credentials errors handlers http_errors web",
+        "admin_handlers": "auth_backend credentials engines errors handlers http_errors managing "
+        "telemetry web",
         "page_handlers": "addresses errors handlers html http_errors store web",
-        "app": "auth_backend clocks engines handlers html oauth_handlers openapi page_handlers "
-        "server service settings telemetry web",
+        "app": "admin_handlers auth_backend clocks engines handlers html oauth_handlers openapi "
+        "page_handlers server service settings telemetry web",
         "subjects": "credentials engines errors rules store telemetry throttling web",
         "extending": "auth_backend commands engines errors http_errors openapi subjects web",
         "testing": "app credentials engines settings store",
@@ -81,8 +84,8 @@ ONLY_IN = {
         "marshmallow": "openapi setting_fields settings web",
         "prometheus_client": "server/metrics",
         "sqlalchemy": "engines store tables",
-        "starlette": "app auth_backend handlers html oauth_handlers openapi page_handlers "
-        "server/main subjects testing web",
+        "starlette": "admin_handlers app auth_backend handlers html oauth_handlers openapi "
+        "page_handlers server/main subjects testing web",
         "uvicorn": "server",
     }.items()
 }
