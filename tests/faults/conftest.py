@@ -16,7 +16,8 @@ Judge = Callable[..., None]
 @pytest.fixture(scope="package")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     file = tmp_path_factory.mktemp("workers") / "auth.db"
-    with serve_file(file, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+    grace = str(GRACE_SECONDS)
+    with serve_file(file, REFRESH_GRACE_SECONDS=grace, MANAGEMENT="on") as service:
         yield service
 
 
@@ -24,7 +25,8 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def nodes(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Service]:
     urls = [postgres.new_database()] * 3
     folder = tmp_path_factory.mktemp("nodes")
-    with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=str(GRACE_SECONDS)) as service:
+    grace = str(GRACE_SECONDS)
+    with serve_nodes(folder, urls, REFRESH_GRACE_SECONDS=grace, MANAGEMENT="on") as service:
         yield service
 
 

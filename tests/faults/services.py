@@ -165,6 +165,33 @@ async def revoke_key(recorder: Recorder, service: Service, client: Client) -> No
     recorder.note("revoke-key", start, status=status, client=client.name, key=client.key_id)
 
 
+@dataclass
+class Administrator:
+    """Who manages the service over HTTP, at whichever node. Its answers are acknowledgements."""
+
+    token: str
+
+    async def disable(self, recorder: Recorder, node: Node, client: Client) -> None:
+        _, _, found = await node.ask("GET", f"/admin/clients?name={client.name}", self.token)
+        place = f"/admin/clients/{found['clients'][0]['user_id']}"
+        start = time.monotonic()
+        status, _, _ = await node.ask("PATCH", place, self.token, {"disabled": True})
+        recorder.note("disable", start, status=status, client=client.name)
+
+    async def revoke_key(self, recorder: Recorder, node: Node, client: Client) -> None:
+        start = time.monotonic()
+        status, _, _ = await node.ask("DELETE", f"/admin/keys/{client.key_id}", self.token)
+        recorder.note("revoke-key", start, status=status, client=client.name, key=client.key_id)
+
+
+async def administrator(service: Service, node: Node, name: str) -> Administrator:
+    """A new one, of this name."""
+    (client,) = service.register(name)
+    await manage(service, "set-scopes", name, "admin:read admin:write")
+    _, _, pair = await node.ask("POST", "/login", payload={"client_key": client.key})
+    return Administrator(pair["access_token"])
+
+
 async def retire_signing_key(recorder: Recorder, service: Service, kid: str) -> None:
     """By the operator's command, like `disable`. Another key has to sign by then."""
     start = time.monotonic()

@@ -8,7 +8,14 @@ import pytest
 from tests.faults.client import Client, Node, Recorder, in_turn
 from tests.faults.conftest import Judge
 from tests.faults.loads import wait_for_answers
-from tests.faults.services import Service, disable, manage, revoke_key, scaled
+from tests.faults.services import (
+    Service,
+    administrator,
+    disable,
+    manage,
+    revoke_key,
+    scaled,
+)
 
 PAIRS = scaled(2000, 20_000)
 AT_ONCE = 50
@@ -51,11 +58,16 @@ def test_what_is_logged_out_on_one_is_dead_on_the_others(
     judge(recorder, [service], **{"revoked_pairs" if by_oauth else "pairs": pairs})
 
 
+by_each_way = pytest.mark.parametrize("way", ["command", "HTTP"])
+"""An operator types a command, or a pipeline calls."""
+
+
+@by_each_way
 def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
-    service: Service, judge: Judge
+    service: Service, judge: Judge, way: str
 ) -> None:
-    roaming = service.register(*(f"roaming-{n}" for n in range(scaled(10, 100))))
-    disabled = service.register(*(f"disabled-{n}" for n in range(scaled(2, 20))))
+    roaming = service.register(*(f"roaming-{way}-{n}" for n in range(scaled(10, 100))))
+    disabled = service.register(*(f"disabled-{way}-{n}" for n in range(scaled(2, 20))))
     recorder = Recorder()
 
     async def begin(nodes: list[Node], client: Client) -> None:
@@ -83,7 +95,12 @@ def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
 
     async def be_disabled(nodes: list[Node], client: Client) -> None:
         await begin(nodes, client)
-        await disable(recorder, service, client)
+        if way == "HTTP":
+            node = random.choice(nodes)
+            root = await administrator(service, node, f"root-of-{client.name}")
+            await root.disable(recorder, node, client)
+        else:
+            await disable(recorder, service, client)
         await use_all(nodes, client)
         for node in nodes:
             await recorder.login(node, client)
@@ -101,9 +118,10 @@ def test_what_is_ended_everywhere_or_disabled_is_dead_on_all(
     judge(recorder, [service], everywhere=len(roaming), disabled=len(disabled))
 
 
-def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge) -> None:
+@by_each_way
+def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge, way: str) -> None:
     """Under load with this key and with another of the same client, which goes on."""
-    clients = service.register(*(f"leaky-{n}" for n in range(scaled(2, 20))))
+    clients = service.register(*(f"leaky-{way}-{n}" for n in range(scaled(2, 20))))
     recorder = Recorder()
 
     async def live(nodes: list[Node], client: Client, over: asyncio.Event) -> None:
@@ -123,7 +141,12 @@ def test_what_a_revoked_key_minted_is_dead_on_all(service: Service, judge: Judge
             for _ in range(4)
         ]
         await wait_for_answers(recorder, 100)  # the command is quicker than a first login may be
-        await revoke_key(recorder, service, leaked)
+        if way == "HTTP":
+            node = random.choice(nodes)
+            root = await administrator(service, node, f"root-of-{leaked.name}")
+            await root.revoke_key(recorder, node, leaked)
+        else:
+            await revoke_key(recorder, service, leaked)
         mine = [each for each in recorder.sessions if each.client in (leaked, spared)]
         some = random.sample(mine, min(100, len(mine)))
         calls = [

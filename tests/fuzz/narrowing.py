@@ -24,7 +24,7 @@ LINKS = {"login": "login", "refresh_token": "login", "logout": "logout"}
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     document = copy.deepcopy(document)
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
         for operation in item.values():
             name = operation["operationId"]
             if name in BODIES:
@@ -33,6 +33,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
                     content[kind]["schema"] = schema
             if name in LINKS:
                 operation["responses"]["200"]["links"] = NARROWED["links"][LINKS[name]]
+            kinds = NARROWED["managing" if path.startswith("/admin/") else "parameters"]
             for parameter in operation.get("parameters", []):
-                parameter["schema"] = NARROWED[parameter["name"]]
+                parameter["schema"] = kinds[parameter["name"]]
     return document

