@@ -186,7 +186,7 @@ class Administrator:
 
 async def administrator(service: Service, node: Node, name: str) -> Administrator:
     """A new one, of this name."""
-    (client,) = service.register(name)
+    (client,) = await asyncio.to_thread(service.register, name)
     await manage(service, "set-scopes", name, "admin:read admin:write")
     _, _, pair = await node.ask("POST", "/login", payload={"client_key": client.key})
     return Administrator(pair["access_token"])
