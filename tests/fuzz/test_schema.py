@@ -1,6 +1,7 @@
 """The served app does what `/openapi.json` says, whatever schemathesis makes of that."""
 
 import asyncio
+import copy
 import itertools
 import json
 import re
@@ -82,7 +83,8 @@ def load(*operations: object, **generation: object) -> Any:
             "operations": operations,
         }
     )
-    return schemathesis.openapi.from_dict(DESCRIPTION, config=config)
+    # A copy, since it writes into what it is given.
+    return schemathesis.openapi.from_dict(copy.deepcopy(DESCRIPTION), config=config)
 
 
 CHECKS = {

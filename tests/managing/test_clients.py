@@ -1,18 +1,20 @@
 """Clients as a pipeline manages them: made, found, changed in place, logged out and deleted."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from app import create_app, managing
 from settings import Settings
-from tests import forge
+from tests import forge, signing
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock
-from tests.managing.conftest import ROOT_SCOPES, Admin, log_in, on_one_engine
+from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 from tests.steps import assert_alive, assert_session_is_over
 
 CLIENT = {"user_id", "name", "scopes", "metadata", "created_at", "disabled_at"}
@@ -265,3 +267,18 @@ def test_each_change_is_told_with_who_did_it(
     ]
     assert {line["actor"] for line in lines} == {root.id}
     assert root.key not in json.dumps(trail())
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_where_verifiers_elsewhere_may_be_it_is_answered_when_they_know(
+    settings: Settings, clock: Clock, administer: Administer, tmp_path: Path
+) -> None:
+    """The keys that are published make them possible."""
+    file = signing.write(tmp_path / "keys.json", signing.ES256("one").jwk)
+    chosen = replace(settings, signing_keys_file=str(file), feed_lease_seconds=1, workers=2)
+    root = administer("root")
+    with TestClient(create_app(chosen, clock)) as api:
+        elsewhere = replace(root, api=api, token=log_in(api, root.key)["access_token"])
+        began = time.monotonic()
+        elsewhere.change(root.id, metadata={})
+        assert time.monotonic() - began >= 1
