@@ -195,19 +195,21 @@ def test_who_loses_a_scope_grants_it_before_or_never(settings: Settings) -> None
     run(settings, race)
 
 
-def test_a_client_that_is_let_in_while_it_is_deleted_stays(settings: Settings) -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["let in", "let in and disabled again"])
+def test_a_client_that_is_let_in_while_it_is_deleted_stays(settings: Settings, ends: bool) -> None:
     """Since a session that it began meanwhile would outlive it."""
 
     async def race(one: Manager, two: Manager) -> None:
         client_id = (await clients.create(one, f"shared-{time.time()}", ""))["user_id"]
 
         async def let_in() -> None:
-            await clients.change(two, client_id, Changes(disabled=False))
+            for disabled in (False, True)[: 1 + ends]:
+                await clients.change(two, client_id, Changes(disabled=disabled))
 
         deleting = Manager(one.database, time.time, let_in, one.claims)
         came = await outcomes(clients.delete(deleting, client_id))
         assert [each.error for each in came] == ["changed_meanwhile"]
-        assert (await clients.read(one, client_id))["disabled_at"] is None
+        assert ((await clients.read(one, client_id))["disabled_at"] is not None) == ends
         assert (await clients.delete(one, client_id))["id"] == client_id
 
     run(settings, race)
