@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from authapi.commands.running import FOLLOWED
-from authapi.credentials import signing_key_file
+from authapi.credentials import base64url, signing_key_file
 from authapi.credentials.signing_key_file import read
 from authapi.credentials.signing_keys import ALGORITHMS
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
@@ -81,7 +81,7 @@ def test_the_first_key_makes_the_file_and_signs_at_once(
     event = json.loads(result.stderr)
     assert (event["event"], event["kid"]) == ("signing_key_made", made["kid"])
     (key,) = read(str(path))
-    assert key.verify(b"x", key.sign(b"x"))
+    assert key.verify(b"x", base64url.encode(key.sign(b"x")))
 
 
 def test_the_next_key_is_published_first(manage: Manage, path: Path) -> None:
