@@ -67,7 +67,6 @@ def log_level() -> Iterator[None]:
 
 UNWATCHED = (
     "tests/attacks/test_catalogue.py",
-    "tests/attacks/test_oauth.py",
     "tests/clients",
     "tests/deploy",
     "tests/faults/test_model.py",

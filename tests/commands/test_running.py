@@ -214,6 +214,9 @@ def test_each_command_says_what_it_is_for() -> None:
         assert ["--json"] in options, name
 
 
+DISABLE = ("disable-client", "reporting")
+
+
 @dataclass
 class Answered:
     """What came of a command whose question was answered at a terminal."""
@@ -225,11 +228,11 @@ class Answered:
 
 @pytest.fixture
 def at_a_terminal(database_file: Path, tmp_path: Path) -> Callable[..., Answered]:
-    def answer(keys: bytes, *options: str) -> Answered:
+    def answer(keys: bytes, *options: str, typed: tuple[str, ...] = DISABLE) -> Answered:
         ours, theirs = pty.openpty()
         environ = {"SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite:///{database_file}"}
         process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", *options, "disable-client", "reporting", "--json"],
+            [sys.executable, ROOT / "manage.py", *options, *typed, "--json"],
             cwd=tmp_path,
             env=clean_environ() | environ | watched(),
             stdin=theirs,
@@ -282,6 +285,16 @@ def test_whoever_says_yes_gets_it_done(
     assert answered.stdout.count("\n") == 1
     assert json.loads(answered.stdout)["disabled"]
     assert is_disabled(settings.database_url)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_whoever_takes_scopes_away_is_asked_as_well(
+    settings: Settings, registered: Registered, at_a_terminal: Callable[..., Answered]
+) -> None:
+    run(settings.database_url, "set-scopes", "reporting", "reports:read")
+    answered = at_a_terminal(b"y\n", typed=("set-scopes", "reporting", ""))
+    assert "Take scopes away from 'reporting' and end its sessions? [y/N]" in answered.screen
+    assert json.loads(answered.stdout)["sessions_ended"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
