@@ -81,7 +81,10 @@ async def once(
     manager: Manager, repeatable: Repeatable | None, action: Callable[[], Awaitable[Json]]
 ) -> Done:
     """Decide by `action`, whose answer is kept in the same transaction: of two that are sent at
-    once, the second waits for the first, and gets its answer. Raises `IdempotencyKeyReused`."""
+    once, the second waits for the first, and gets its answer.
+
+    Raises `IdempotencyKeyReused`; and for a repeat what `Manager.find_client` does of the client.
+    """
 
     async def run() -> Done:
         if repeatable is None:
@@ -91,7 +94,10 @@ async def once(
         if kept is not None:
             if kept["request"] != repeatable.fingerprint:
                 raise IdempotencyKeyReused("another request")
-            return Done(repeatable.open(kept["sealed"]), was_kept=True)
+            answer = repeatable.open(kept["sealed"])
+            # It may hold a key, and since then the caller may have less, or the client more.
+            await manager.find_client(answer["user_id"])
+            return Done(answer, was_kept=True)
         answer, expires_at = await action(), int(now) + WINDOW_SECONDS
         sealed = repeatable.seal(answer)
         await keep_answer(manager.database, digest, repeatable.fingerprint, sealed, expires_at)

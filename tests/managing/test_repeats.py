@@ -16,8 +16,9 @@ from authapi.revocation.purging import purge_when_settled
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import SECRET, Clock
-from tests.managing.conftest import Admin, Administer, log_in, on_one_engine
+from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 
+LESSER = "admin:read admin:write reports:read"
 ONCE = "8e03978e-40d5-43dd-bc93-6894a57f9324"
 BODY: dict[str, Any] = {"name": "billing"}
 
@@ -75,6 +76,37 @@ def test_it_is_the_callers_own(root: Admin, administer: Administer) -> None:
     assert_refused(make(other), 409, "name_taken", mine["client_key"])
     theirs = assert_answer(make(other, {"name": "theirs"}), 201)
     assert theirs["user_id"] != mine["user_id"]
+
+
+@pytest.mark.parametrize("call", ["create", "add", "rotate"])
+@pytest.mark.parametrize("way", ["stripped", "narrower", "raised", "deleted"])
+def test_a_repeat_is_answered_to_who_might_do_it_now(
+    root: Admin, administer: Administer, api: TestClient, call: str, way: str
+) -> None:
+    """The answer holds a key, which opens what the client may do today."""
+    full = administer("full")
+    body = {"name": "x", "scopes": "reports:write"}
+    path = "/admin/clients"
+    if call != "create":
+        client, end = root.make(**body)["user_id"], {"add": "keys", "rotate": "keys/rotate"}[call]
+        path, body = f"{path}/{client}/{end}", {}
+
+    def ask() -> Any:
+        return full.call("POST", path, body, Idempotency_Key=ONCE)
+
+    client = assert_answer(ask(), 201)["user_id"]
+    if way == "stripped":
+        root.change(full.id, scopes=LESSER)
+    if way == "raised":
+        over = administer("over", f"{ROOT_SCOPES} x")
+        over.change(client, scopes="reports:write x")
+    if way == "deleted":
+        assert_answer(root.call("DELETE", f"/admin/clients/{client}"), 200)
+    full.token = log_in(api, full.key, LESSER if way == "narrower" else "")["access_token"]
+    status, error = (404, "not_found") if way == "deleted" else (403, "insufficient_scope")
+    refused = assert_answer(ask(), status)
+    assert refused["error"] == error
+    assert "client_key" not in refused
 
 
 def test_what_was_refused_may_be_tried_again(root: Admin) -> None:
