@@ -114,7 +114,8 @@ async def change(
         if ends and not may_end:
             raise WouldEndSessions
         await _apply(manager, client_id, changes)
-        await manager.keep_administrator(was)
+        if ends:
+            await manager.keep_administrator(was)
         return Changed(was, await read(manager, client_id), ends)
 
     changed = await manager.decide(decide)

@@ -53,18 +53,20 @@ async def rotate(
 ) -> dict[str, Any]:
     """Give a client another key, and let those that are open go on for the overlap at most.
 
-    As `add`; `old_keys` are the latter. Whoever repeats it is answered when it is in force, too.
+    As `add`, and `LastAdministrator`; `old_keys` are the latter. Whoever repeats it is answered
+    when it is in force, too.
     """
     client_key, now = new_client_key(), int(manager.clock())
     key = public_key or client_key
 
     async def exchange() -> dict[str, Any]:
-        await manager.find_client(client_id)
+        client = await manager.find_client(client_id)
         until = now + overlap_seconds
         try:
             old = await client_keys.rotate_keys(manager.database, client_id, key, now, until)
         except KnownKey:
             raise KeyTaken(KeyTaken.description) from None
+        await manager.keep_administrator(client)
         shown = {} if public_key else {"client_key": client_key.text}
         answer = {"user_id": client_id} | shown | {"key_id": key.id}
         return answer | {"old_keys": [key_json(each) for each in old]}

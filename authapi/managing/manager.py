@@ -11,12 +11,13 @@ from authapi.engines.database import Database, Row
 from authapi.errors import InvalidToken
 from authapi.http_errors import NotFound
 from authapi.managing.refusals import ExceedsOwnScopes, LastAdministrator
-from authapi.store.administration import count_holders
+from authapi.store import administration
+from authapi.store.administration import ADMINISTERS, NobodyLeft
 from authapi.store.clients import find_client
 from authapi.store.revocations import is_ended, mark_registry_changed
 
 T = TypeVar("T")
-READ, WRITE = "admin:read", "admin:write"
+READ, WRITE = "admin:read", ADMINISTERS
 """The scopes of who reads, and of who changes something."""
 
 
@@ -65,7 +66,9 @@ class Manager:
     async def keep_administrator(self, was: Row) -> None:
         """After a change of the client that `was` so: raises `LastAdministrator` if it was the last
         that could log in and manage. The operator can make another one."""
-        if self.claims is None or not is_within([WRITE], was["scopes"]):
+        if self.claims is None:
             return
-        if not await count_holders(self.database, WRITE, self.clock()):
-            raise LastAdministrator("the last administrator")
+        try:
+            await administration.keep_administrator(self.database, was, self.clock())
+        except NobodyLeft:
+            raise LastAdministrator("the last administrator") from None

@@ -88,20 +88,41 @@ async def page_keys(database: Database, client_id: str, after: After, limit: int
     return await database.fetch_all(PAGE_KEYS, values | {"most": limit})
 
 
-COUNT_HOLDERS = (
+ADMINISTERS = "admin:write"
+"""The scope of who changes clients and keys."""
+LASTING_SECONDS = 86_400
+"""A key that ends sooner keeps nobody in, nor does a public key that never logged in: nobody may
+have its other half."""
+_stays_open = sa.and_(
+    _their_keys,
+    key_is_open,
+    sa.or_(client_keys.c.public_key.is_(None), client_keys.c.uses > sa.literal_column("0")),
+)
+COUNT_ADMINISTRATORS = (
     sa.select(sa.func.count())
     .select_from(clients)
-    .where(
-        clients.c.disabled_at.is_(None),
-        _has_scope(_scope),
-        sa.exists().where(_their_keys, key_is_open),
-    )
+    .where(clients.c.disabled_at.is_(None), _has_scope(_scope), sa.exists().where(_stays_open))
 )
 
 
-async def count_holders(database: Database, scope: str, now: float) -> int:
-    """The clients that may log in and get this scope."""
-    return int(await database.fetch_val(COUNT_HOLDERS, {"scope": scope, "now": int(now)}))
+class NobodyLeft(Exception):
+    """Who could log in and manage."""
+
+
+async def count_administrators(database: Database, now: float) -> int:
+    """The clients that may log in and manage, today and tomorrow."""
+    values = {"scope": ADMINISTERS, "now": int(now) + LASTING_SECONDS - 1}
+    return int(await database.fetch_val(COUNT_ADMINISTRATORS, values))
+
+
+async def keep_administrator(database: Database, was: Row, now: float) -> None:
+    """After a change of the client that `was` so, or of its keys, and in its transaction.
+
+    Raises `NobodyLeft` if it was the last that could manage.
+    """
+    is_one = ADMINISTERS in was["scopes"].split()
+    if is_one and not await count_administrators(database, now):
+        raise NobodyLeft
 
 
 DELETE_KEYS = (

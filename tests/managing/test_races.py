@@ -15,7 +15,7 @@ from authapi.engines.database import Database
 from authapi.errors import InvalidToken, Refusal
 from authapi.managing import clients, showing
 from authapi.managing.clients import Changes
-from authapi.managing.manager import WRITE, Manager
+from authapi.managing.manager import Manager
 from authapi.managing.refusals import LastAdministrator, NameTaken, PreconditionFailed
 from authapi.managing.repeats import Repeatable
 from authapi.store import administration
@@ -98,7 +98,7 @@ def test_of_two_who_lock_each_other_out_one_is_left(settings: Settings, way: str
     async def race(one: Manager, two: Manager) -> None:
         came = await outcomes(lock_out(one, id_of(two)), lock_out(two, id_of(one)))
         assert refusals(came) == [InvalidToken]
-        assert await administration.count_holders(one.database, WRITE, time.time()) == 1
+        assert await administration.count_administrators(one.database, time.time()) == 1
 
     run(settings, race)
 

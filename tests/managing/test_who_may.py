@@ -1,10 +1,18 @@
 """Nobody gains a scope by managing, touches who holds more, or locks the last one out."""
 
+import asyncio
+
 import pytest
 from starlette.testclient import TestClient
 
+from authapi.engines.database import Database
+from authapi.store.administration import LASTING_SECONDS
+from authapi.store.client_keys import add_uses
+from settings import Settings
 from tests.checks import assert_answer, assert_refused
+from tests.conftest import NOW
 from tests.managing.conftest import Admin, Administer, log_in, on_one_engine
+from tests.signing import ES256
 from tests.steps import log_out
 
 LESSER = "admin:read admin:write reports:read"
@@ -113,6 +121,49 @@ def test_nobody_locks_the_last_administrator_out(root: Admin, administer: Admini
         assert_refused(root.call(method, path, body), 409, "last_administrator")
     administer("other")
     assert_answer(root.call("DELETE", place), 200)
+
+
+def test_a_key_that_ends_soon_keeps_no_administrator_in(root: Admin, api: TestClient) -> None:
+    place = f"/admin/clients/{root.id}"
+    (key,) = root.get(f"{place}/keys")["keys"]
+    for seconds in (2, LASTING_SECONDS - 1):
+        assert_answer(root.call("POST", f"{place}/keys", {"expires_at": int(NOW) + seconds}), 201)
+        refused = root.call("DELETE", f"/admin/keys/{key['key_id']}")
+        assert_refused(refused, 409, "last_administrator")
+        log_in(api, root.key)
+    ends_later = {"expires_at": int(NOW) + LASTING_SECONDS}
+    assert_answer(root.call("POST", f"{place}/keys", ends_later), 201)
+    assert_answer(root.call("DELETE", f"/admin/keys/{key['key_id']}"), 200)
+
+
+def test_a_public_key_that_never_logged_in_keeps_no_administrator_in(
+    root: Admin, api: TestClient, settings: Settings
+) -> None:
+    """It may be anybody's."""
+    place = f"/admin/clients/{root.id}"
+    (key,) = root.get(f"{place}/keys")["keys"]
+    given = {"public_key": ES256("anybody").public, "overlap": 1}
+    refused = root.call("POST", f"{place}/keys/rotate", given)
+    assert_refused(refused, 409, "last_administrator")
+    log_in(api, root.key)
+    rotated = root.call("POST", f"{place}/keys/rotate", given | {"overlap": LASTING_SECONDS})
+    assert_answer(rotated, 201)
+    refused = root.call("DELETE", f"/admin/keys/{key['key_id']}")
+    assert_refused(refused, 409, "last_administrator")
+
+    async def use() -> None:
+        async with Database(settings.database_url) as database:
+            await add_uses(database, rotated.json()["key_id"], 1, int(NOW))
+
+    asyncio.run(use())
+    assert_answer(root.call("DELETE", f"/admin/keys/{key['key_id']}"), 200)
+
+
+def test_the_last_administrator_may_rotate_and_be_renamed(root: Admin, api: TestClient) -> None:
+    place = f"/admin/clients/{root.id}"
+    rotated = assert_answer(root.call("POST", f"{place}/keys/rotate", {"overlap": 1}), 201)
+    log_in(api, rotated["client_key"])
+    root.change(root.id, name="first")
 
 
 @pytest.mark.parametrize("way", ["logged out", "disabled", "stripped", "revoked"])
