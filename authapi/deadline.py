@@ -24,3 +24,9 @@ def after(seconds: float) -> float:
     if _deadline.get() == _NOT_ASKED:
         _deadline.set(now + ANSWER_SECONDS)
     return min(now + seconds, _deadline.get())
+
+
+def left() -> float | None:
+    """Seconds until the deadline; None for what runs beside the requests, which has none."""
+    by = after(math.inf)
+    return None if by == math.inf else by - asyncio.get_running_loop().time()

@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from authapi.engines import schema
-from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database, Row
 from authapi.engines.sqlite_files import AlreadyServed, server_lock
+from authapi.engines.statements import NextCommit
 from tables import identity, metadata
 
 COPIED_AT_ONCE = 500

@@ -14,6 +14,7 @@ from authapi import deadline
 from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import postgres, sqlite, sqlite_files, urls
 from authapi.engines.statements import Bound
+from authapi.engines.transactions import in_time, transact
 from authapi.errors import TemporarilyUnavailable
 from authapi.rights import Obstacle
 from authapi.telemetry.counting import counts
@@ -107,18 +108,18 @@ class Database(databases.Database):
     async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
         """Run `action` in a transaction, whole or not at all; within another, as a part of it.
 
-        To cancel the caller does not cancel it: the library would never release its connection.
+        To cancel the caller does not cancel it. Raises `TemporarilyUnavailable` as it does for one
+        statement: then it may have happened.
         """
         if self._is_in_transaction:
             return await action()
 
         async def run() -> T:
-            async with self.transaction():
-                result = await action()
+            result = await transact(self.connection(), self.reached, action)
             self._unwritable.end()
             return result
 
-        return await asyncio.shield(asyncio.create_task(run()))
+        return await in_time(run)
 
     async def ask(
         self, query: ClauseElement, values: dict[str, Any], seconds: float = ANSWER_SECONDS
@@ -141,18 +142,18 @@ class Database(databases.Database):
                 return await self.ask(query, values or {})
             # `databases` hands it to the backend as it is, so a `Bound` may travel in its place.
             query, values = cast(ClauseElement, Bound(query, values or {})), None
-        async with self.reached(None):  # the driver has its own limits
+        async with self.reached(deadline.left()):
             return cast(list[Row], await super().fetch_all(query, values))
 
     @asynccontextmanager
     async def reached(self, seconds: float | None) -> AsyncIterator[None]:
         """The only place where a driver's exception becomes ours; its text may quote values.
 
-        Raises `TemporarilyUnavailable` for one, or if it takes longer.
+        Raises `TemporarilyUnavailable` for one, or if it takes longer; None is as long as it takes.
         """
         began = time.perf_counter()
         try:
-            async with asyncio.timeout_at(seconds and deadline.after(seconds)):
+            async with asyncio.timeout_at(None if seconds is None else deadline.after(seconds)):
                 yield
         except FAULTS as fault:
             if is_unwritable(fault):

@@ -29,9 +29,9 @@ PROXIED = (
     "Something between us and the PostgreSQL drops what each connection asks for, as pgbouncer"
     " does with `ignore_startup_parameters`: DATABASE_URL must name the PostgreSQL itself."
 )
-LOCK_TIMEOUT = "3s"
-"""By then the caller has given up. A server that waits for a lock does not notice, and would keep a
-connection for each."""
+LOCK_TIMEOUT = "2s"
+"""Sooner than a caller gives up: a server that waits for a lock does not notice that, and would
+keep a connection for each."""
 CONNECTION = {
     "timeout": TIMEOUT_SECONDS,
     "command_timeout": TIMEOUT_SECONDS,
@@ -88,10 +88,6 @@ class PostgresBackend(LibraryBackend):
         await connection.take()
         try:
             return await connection.fetch_all(query)
-        except asyncio.CancelledError:
-            # Otherwise the driver asks the server to cancel, and waits until it has.
-            connection.raw_connection.terminate()
-            raise
         finally:
             await connection.release()
 
@@ -165,7 +161,13 @@ class PostgresConnection(LibraryConnection):
 
     async def fetch_all(self, query: ClauseElement | Bound) -> list[Any]:
         """asyncpg's own rows: the library's, around each, cost more than the reading."""
-        return await self._backend.run(self.raw_connection, query)
+        connection = self.raw_connection
+        try:
+            return await self._backend.run(connection, query)
+        except asyncio.CancelledError:
+            # Otherwise the driver asks the server to cancel, and waits until it has.
+            connection.terminate()
+            raise
 
 
 def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:

@@ -1,12 +1,16 @@
-"""Constant statements, compiled once: that takes longer than SQLite takes to run them."""
+"""Constant statements, compiled once: that takes longer than SQLite takes to run them. And what
+each engine has its own words for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Compiled, Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.functions import FunctionElement
 
 
 class Bound(NamedTuple):
@@ -61,3 +65,32 @@ class Compiler:
             {name: bind.effective_value for bind, name in binds.items() if not bind.required},
             sql.startswith("SELECT"),  # a text may be one, too
         )
+
+
+class NextCommit(FunctionElement[int]):
+    """The number of a row that ends access tokens: it grows with each commit, and never goes back.
+
+    Timestamps and sequences do not order rows by their commit: a row with an earlier one may become
+    visible after a row with a later one has been read. SQLite has one writer at a time, so the next
+    number is one more than the greatest, whose row is never purged. PostgreSQL numbers its
+    transactions, and store/following.py reads what their snapshots say.
+    """
+
+    inherit_cache = True
+    type = sa.BigInteger()
+
+
+# The condition is what lets SQLite look the greatest up in the index, which has no empty ones.
+AFTER_THE_LAST = (
+    "(SELECT coalesce(max(commit_order), 0) + 1 FROM revoked_jtis WHERE commit_order IS NOT NULL)"
+)
+
+
+@compiles(NextCommit, "sqlite")
+def _(element: NextCommit, compiler: Any, **options: Any) -> str:
+    return AFTER_THE_LAST
+
+
+@compiles(NextCommit, "postgresql")
+def _(element: NextCommit, compiler: Any, **options: Any) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"

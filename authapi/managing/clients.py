@@ -194,7 +194,7 @@ async def delete(manager: Manager, client_id: str, versions: Versions = None) ->
     client, era = await manager.decide(disable)
     await manager.settle()
     audit.record("client_disabled", client=client_id)
-    if not await manager.database.atomically(remove):
+    if not await manager.alone(remove):
         raise ChangedMeanwhile(ChangedMeanwhile.description)
     audit.record("client_deleted", client=client_id, name=client["name"])
     return client

@@ -1,6 +1,7 @@
 """Who manages, and what they may: nobody gains by it, or locks everybody out."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,12 +26,13 @@ READ, WRITE = "admin:read", ADMINISTERS
 class Manager:
     """`claims` are of the access token that manages. Without, it is the operator who types a
     command, and may do everything. `settle` returns once what was committed before is in force on
-    every worker, and at every verifier elsewhere."""
+    every worker, and at every verifier elsewhere. `turn` is what one at a time has who decides."""
 
     database: Database
     clock: Clock
     settle: Callable[[], Awaitable[object]]
     claims: Claims | None = None
+    turn: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
     async def decide(self, action: Callable[[], Awaitable[T]]) -> T:
         """Run `action` in a transaction in which nobody else changes a client or a key.
@@ -46,7 +48,13 @@ class Manager:
                 raise InvalidToken("ended session", client=self.claims.sub, session=self.claims.sid)
             return await action()
 
-        return await self.database.atomically(run)
+        return await self.alone(run)
+
+    async def alone(self, action: Callable[[], Awaitable[T]]) -> T:
+        """In a transaction. Of one worker there is one at a time: they would wait for one another
+        in the database, and each has a connection, which are all that a login has, too."""
+        async with self.turn():
+            return await self.database.atomically(action)
 
     def demand_own(self, scopes: str, field: str | None = None) -> None:
         """Raises `ExceedsOwnScopes` unless the manager holds all of these; `field` names what asked

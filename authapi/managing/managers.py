@@ -1,9 +1,13 @@
 """Who manages over HTTP, and when what they did is in force."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 from authapi import deadline
 from authapi.credentials.claims import Claims
+from authapi.deadline import ANSWER_SECONDS
 from authapi.engines.database import Database
 from authapi.managing.manager import Manager
 from authapi.revocation.feed import Feed
@@ -18,10 +22,22 @@ class Managers:
         self._revocations = revocations
         self._feed = feed
         self.secrets = secrets
+        self._lock = asyncio.Lock()
 
     def by(self, database: Database, claims: Claims) -> Manager:
         """Whoever manages by this access token."""
-        return Manager(database, self._revocations.clocks.wall, self._settle, claims)
+        clock, turn = self._revocations.clocks.wall, partial(self._turn, database)
+        return Manager(database, clock, self._settle, claims, turn)
+
+    @asynccontextmanager
+    async def _turn(self, database: Database) -> AsyncIterator[None]:
+        """Raises `TemporarilyUnavailable` where the others take too long."""
+        async with database.reached(ANSWER_SECONDS):
+            await self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def _settle(self) -> None:
         await self._revocations.settle()

@@ -79,7 +79,7 @@ MANAGED = {
         answers.RotationAnswer,
         status=201,
         takes=ROTATION,
-        refuses=(*_TOUCHES, KeyTaken, IdempotencyKeyReused),
+        refuses=(*_TOUCHES, KeyTaken, LastAdministrator, IdempotencyKeyReused),
         accepts=_ONCE,
         headers=_PLACE,
         tag=KEYS,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from authapi.engines.commit_order import AFTER_THE_LAST
 from authapi.engines.database import Database, Row, Unfit
+from authapi.engines.statements import AFTER_THE_LAST
 
 LOAD_SECONDS = 60.0
 """A million rows take 5 seconds. Until then each request asks the database."""

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS, Claims
-from authapi.engines.commit_order import NextCommit
 from authapi.engines.database import Database, Row
+from authapi.engines.statements import NextCommit
 from authapi.store.following import Ended
 from tables import identity, revoked_jtis
 

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
+from authapi import deadline
+from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
@@ -335,3 +337,26 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_an_odd_file_name_is_taken_as_it_is(tmp_path: Path) -> None:
     asyncio.run(schema.prepare(Database(f"sqlite:///{tmp_path}/a b%25é.db"), create=True))
     assert [file.name for file in tmp_path.glob("*.db")] == ["a b%é.db"]
+
+
+def test_a_request_waits_for_its_transaction_no_longer_than_for_a_statement(
+    settings: Settings, database_file: Path
+) -> None:
+    async def action(database: Database) -> None:
+        async def add() -> None:
+            await database.fetch_one(INSERT, client("a"))
+
+        loop = asyncio.get_running_loop()
+        with closing(sqlite3.connect(database_file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            deadline.begin()
+            began = loop.time()
+            with pytest.raises(TemporarilyUnavailable):
+                await database.atomically(add)
+            assert loop.time() - began < ANSWER_SECONDS + 0.5
+            other.execute("ROLLBACK")
+        deadline.begin()
+        await database.atomically(lambda: database.fetch_one(INSERT, client("b")))
+        assert await names(database) == ["b"]
+
+    run(settings, action)
