@@ -11,6 +11,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     text,
 )
 
@@ -44,7 +45,7 @@ clients = Table(
     Column("scopes", String(1000), nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
-    Column("metadata", String(8000), nullable=False, server_default="{}"),
+    Column("metadata", Text, nullable=False, server_default="{}"),
     Index("ix_clients_created_at_id", "created_at", "id"),
 )
 
@@ -97,6 +98,6 @@ kept_answers = Table(
     metadata,
     Column("digest", String(64), primary_key=True),
     Column("request", String(64), nullable=False),
-    Column("sealed", String(24000), nullable=False),
+    Column("sealed", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )

@@ -9,12 +9,15 @@ from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
-from authapi.managing.refusals import KeyTaken
+from authapi.managing.refusals import KeyTaken, TooManyOpenKeys
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import key_json, state_of
 from authapi.store import client_keys, clients
 from authapi.store.client_keys import KnownKey
 from authapi.telemetry import audit
+
+MAX_OPEN_KEYS = 20
+"""Of a client, as many as it may make itself."""
 
 
 async def add(
@@ -25,12 +28,14 @@ async def add(
     repeatable: Repeatable | None = None,
 ) -> dict[str, Any]:
     """Give a client one more key, or let it sign with one more. What is answered holds the client
-    key, this once. Raises `NotFound`, `ExceedsOwnScopes`, `KeyTaken`, and what `once` does."""
+    key, this once. Raises `NotFound`, `ExceedsOwnScopes`, `TooManyOpenKeys`, `KeyTaken`, and what
+    `once` does."""
     client_key, now = new_client_key(), int(manager.clock())
     key = public_key or client_key
 
     async def give() -> dict[str, Any]:
         await manager.find_client(client_id)
+        await _demand_room(manager, client_id)
         try:
             await client_keys.add_key(manager.database, client_id, key, now, expires_at)
         except KnownKey:
@@ -61,6 +66,7 @@ async def rotate(
 
     async def exchange() -> dict[str, Any]:
         client = await manager.find_client(client_id)
+        await _demand_room(manager, client_id)
         until = now + overlap_seconds
         try:
             old = await client_keys.rotate_keys(manager.database, client_id, key, now, until)
@@ -76,6 +82,13 @@ async def rotate(
     if not done.was_kept:
         audit.record("key_rotated", client=client_id, key_id=key.id)
     return done.answer
+
+
+async def _demand_room(manager: Manager, client_id: str) -> None:
+    """For one more key. The operator may make any number."""
+    is_bounded = manager.claims is not None
+    if is_bounded and (await owner_of(manager, client_id)).open_keys >= MAX_OPEN_KEYS:
+        raise TooManyOpenKeys(TooManyOpenKeys.description)
 
 
 async def find(manager: Manager, key_id: str) -> Row:

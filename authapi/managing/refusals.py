@@ -33,6 +33,14 @@ class KeyTaken(Refusal):
     description = "This key is registered already, or was once; make a new one."
 
 
+class TooManyOpenKeys(Refusal):
+    """Each public key costs a verification at a login, and each key is one more to lose."""
+
+    status = 409
+    error = "too_many_open_keys"
+    description = "The client has 20 open keys; revoke one, or let one end."
+
+
 class LastAdministrator(Refusal):
     """Somebody must be left who may manage."""
 

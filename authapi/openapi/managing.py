@@ -9,6 +9,7 @@ from authapi.managing.refusals import (
     LastAdministrator,
     NameTaken,
     PreconditionFailed,
+    TooManyOpenKeys,
 )
 from authapi.openapi import managing_answers as answers
 from authapi.openapi.describing import Description
@@ -70,7 +71,7 @@ MANAGED = {
         answers.NewKeyAnswer,
         status=201,
         takes=NEW_KEY,
-        refuses=(*_TOUCHES, KeyTaken, IdempotencyKeyReused),
+        refuses=(*_TOUCHES, TooManyOpenKeys, KeyTaken, IdempotencyKeyReused),
         accepts=_ONCE,
         headers=_PLACE,
         tag=KEYS,
@@ -79,7 +80,7 @@ MANAGED = {
         answers.RotationAnswer,
         status=201,
         takes=ROTATION,
-        refuses=(*_TOUCHES, KeyTaken, LastAdministrator, IdempotencyKeyReused),
+        refuses=(*_TOUCHES, TooManyOpenKeys, KeyTaken, LastAdministrator, IdempotencyKeyReused),
         accepts=_ONCE,
         headers=_PLACE,
         tag=KEYS,

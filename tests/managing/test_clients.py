@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app, managing
+from authapi.managing.reading import MAX_NOTE, MAX_NOTES
 from settings import Settings
 from tests import forge, signing
 from tests.checks import assert_answer, assert_refused
@@ -282,3 +283,10 @@ def test_where_verifiers_elsewhere_may_be_it_is_answered_when_they_know(
         began = time.monotonic()
         elsewhere.change(root.id, metadata={})
         assert time.monotonic() - began >= 1
+
+
+def test_notes_of_every_size_that_is_allowed_are_kept(root: Admin) -> None:
+    """Each backslash is two in the JSON that is kept."""
+    notes = {f"{number:040}": "\\" * MAX_NOTE for number in range(MAX_NOTES)}
+    made = root.make("billing", metadata=notes)
+    assert root.get(f"/admin/clients/{made['user_id']}")["metadata"] == notes

@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from authapi.credentials.client_keys import new_client_key
+from authapi.managing.keys import MAX_OPEN_KEYS
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock
 from tests.managing.conftest import Admin, log_in, on_one_engine
@@ -142,3 +143,17 @@ def test_a_wrong_end_is_named(root: Admin, path: str, body: dict[str, object]) -
 def test_an_id_of_no_key_is_not_found(root: Admin, key_id: str) -> None:
     for method in ("GET", "DELETE"):
         assert_refused(root.call(method, f"/admin/keys/{key_id}"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["keys", "keys/rotate"])
+def test_a_client_has_so_many_open_keys_and_no_more(root: Admin, path: str) -> None:
+    """Of which the answer to the last names all, and is kept."""
+    made = root.make("billing")
+    place = f"/admin/clients/{made['user_id']}/{path}"
+    for number in range(MAX_OPEN_KEYS - 1):
+        key = f"request-number-{number}"
+        assert_answer(root.call("POST", place, {}, Idempotency_Key=key), 201)
+    assert_refused(root.call("POST", place, {}), 409, "too_many_open_keys")
+    assert_answer(root.call("DELETE", f"/admin/keys/{made['key_id']}"), 200)
+    assert_answer(root.call("POST", place, {}), 201)
+    assert_refused(root.call("POST", place, {}), 409, "too_many_open_keys")

@@ -8,13 +8,13 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    noted = sa.Column("metadata", sa.String(8000), nullable=False, server_default="{}")
+    noted = sa.Column("metadata", sa.Text, nullable=False, server_default="{}")
     op.add_column("clients", noted)
     op.create_index("ix_clients_created_at_id", "clients", ["created_at", "id"])
     op.create_table(
         "kept_answers",
         sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("request", sa.String(64), nullable=False),
-        sa.Column("sealed", sa.String(24000), nullable=False),
+        sa.Column("sealed", sa.Text, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     )
