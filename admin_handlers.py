@@ -13,7 +13,7 @@ from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
 from authapi.managing import clients, keys, paging
-from authapi.managing.clients import Changes
+from authapi.managing.changes import Changes
 from authapi.managing.manager import READ, WRITE, Manager
 from authapi.managing.paging import read_window
 from authapi.managing.reading import (

@@ -17,7 +17,8 @@ from authapi.commands.terminal import moment, table
 from authapi.credentials.assertions import PublicKey
 from authapi.engines.database import Database, Row
 from authapi.managing import clients
-from authapi.managing.clients import Changes, WouldEndSessions
+from authapi.managing.changes import Changes
+from authapi.managing.clients import WouldEndSessions
 from authapi.managing.paging import every_client
 from authapi.managing.reading import name_of, scopes_of
 from authapi.managing.showing import listed_json

@@ -1,7 +1,6 @@
 """What is done to clients: made, read, changed, logged out and deleted."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from authapi.credentials.assertions import PublicKey
@@ -9,6 +8,7 @@ from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
+from authapi.managing.changes import Changed, Changes, record
 from authapi.managing.manager import Manager
 from authapi.managing.refusals import (
     ChangedMeanwhile,
@@ -67,25 +67,6 @@ async def create(
     return done.answer
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What is asked for; None leaves it as it is."""
-
-    name: str | None = None
-    scopes: str | None = None
-    disabled: bool | None = None
-    metadata: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A client before and after; `ended_sessions` if it had more scopes before, or is disabled."""
-
-    was: Row
-    client: Row
-    ended_sessions: bool
-
-
 class WouldEndSessions(Exception):
     """To take a scope away ends a client's sessions, and that was not agreed to."""
 
@@ -120,7 +101,7 @@ async def change(
 
     changed = await manager.decide(decide)
     await manager.settle()
-    _record(client_id, changes, changed)
+    record(changed)
     return changed
 
 
@@ -146,20 +127,6 @@ async def _apply(manager: Manager, client_id: str, changes: Changes) -> None:
         await clients.enable_client(database, client_id, now)
 
 
-def _record(client_id: str, changes: Changes, changed: Changed) -> None:
-    name = changed.client["name"]
-    if changes.name is not None:
-        audit.record("client_renamed", client=client_id, name=name, was=changed.was["name"])
-    if changes.metadata is not None:
-        audit.record("metadata_set", client=client_id, name=name)
-    if changes.scopes is not None:
-        audit.record("scopes_set", client=client_id, name=name, scopes=changes.scopes)
-    if changes.disabled is True:
-        audit.record("client_disabled", client=client_id)
-    if changes.disabled is False:
-        audit.record("client_enabled", client=client_id)
-
-
 async def end_sessions(manager: Manager, client_id: str) -> Row:
     """End every session of a client, which may log in again. Raises `NotFound` and
     `ExceedsOwnScopes`."""
@@ -179,22 +146,27 @@ async def end_sessions(manager: Manager, client_id: str) -> Row:
 async def delete(manager: Manager, client_id: str, versions: Versions = None) -> Row:
     """Disable a client, and remove it with its keys once nothing of it can live anywhere.
 
-    Raises what `change` does; and `ChangedMeanwhile` if another one let it go on: it stays, then.
+    Raises what `change` does; and `ChangedMeanwhile` if another one changed it meanwhile: it stays.
     """
 
     async def disable() -> tuple[Row, float]:
-        client = await _find(manager, client_id, versions)
+        was = await _find(manager, client_id, versions)
         await clients.disable_client(manager.database, client_id, manager.clock())
-        await manager.keep_administrator(client)
-        return client, await administration.era_of(manager.database, client_id)
+        await manager.keep_administrator(was)
+        era = await administration.era_of(manager.database, client_id)
+        return await read(manager, client_id), era
 
-    async def remove() -> bool:
-        return await administration.delete_client(manager.database, client_id, era, manager.clock())
+    async def remove() -> None:
+        left, now = await manager.find_client(client_id), manager.clock()
+        is_same = version_of(left) == version_of(client)
+        if not (
+            is_same and await administration.delete_client(manager.database, client_id, era, now)
+        ):
+            raise ChangedMeanwhile(ChangedMeanwhile.description)
 
     client, era = await manager.decide(disable)
     await manager.settle()
     audit.record("client_disabled", client=client_id)
-    if not await manager.alone(remove):
-        raise ChangedMeanwhile(ChangedMeanwhile.description)
+    await manager.alone(remove)
     audit.record("client_deleted", client=client_id, name=client["name"])
     return client

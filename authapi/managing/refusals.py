@@ -51,7 +51,7 @@ class LastAdministrator(Refusal):
 
 
 class ChangedMeanwhile(Refusal):
-    """Another one let the client go on while it was being deleted."""
+    """Another one changed the client while it was being deleted."""
 
     status = 409
     error = "changed_meanwhile"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -256,7 +257,7 @@ def test_each_change_is_told_with_who_did_it(
     root: Admin, trail: Callable[[], list[dict[str, object]]]
 ) -> None:
     client = root.make("billing", "reports:read")["user_id"]
-    root.change(client, name="bills", scopes="", metadata={}, disabled=True)
+    root.change(client, name="bills", scopes="", metadata={"a": "b"}, disabled=True)
     root.change(client, disabled=False)
     root.call("POST", f"/admin/clients/{client}/end-sessions")
     root.call("DELETE", f"/admin/clients/{client}")
@@ -290,3 +291,16 @@ def test_notes_of_every_size_that_is_allowed_are_kept(root: Admin) -> None:
     notes = {f"{number:040}": "\\" * MAX_NOTE for number in range(MAX_NOTES)}
     made = root.make("billing", metadata=notes)
     assert root.get(f"/admin/clients/{made['user_id']}")["metadata"] == notes
+
+
+def test_what_was_so_before_is_not_recorded(
+    root: Admin, trail: Callable[[], list[dict[str, Any]]]
+) -> None:
+    client = root.make("billing", "reports:read", metadata={"a": "b"})["user_id"]
+    same = {"name": "billing", "scopes": "reports:read", "metadata": {"a": "b"}}
+    before = len(trail())
+    root.change(client, disabled=False, **same)
+    assert len(trail()) == before
+    root.change(client, disabled=True)
+    root.change(client, disabled=True)
+    assert [line["event"] for line in trail()[before:]] == ["client_disabled"]

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from authapi.credentials.scopes import is_within
 from authapi.engines.database import Database
 from authapi.errors import InvalidToken, Refusal
 from authapi.managing import clients, showing
-from authapi.managing.clients import Changes
+from authapi.managing.changes import Changes
 from authapi.managing.manager import Manager
 from authapi.managing.refusals import LastAdministrator, NameTaken, PreconditionFailed
 from authapi.managing.repeats import Repeatable
@@ -211,5 +212,42 @@ def test_a_client_that_is_let_in_while_it_is_deleted_stays(settings: Settings, e
         assert [each.error for each in came] == ["changed_meanwhile"]
         assert ((await clients.read(one, client_id))["disabled_at"] is not None) == ends
         assert (await clients.delete(one, client_id))["id"] == client_id
+
+    run(settings, race)
+
+
+@pytest.mark.parametrize("change", [Changes(name="kept"), Changes(metadata='{"keep": "it"}')])
+def test_a_client_that_is_changed_while_it_is_deleted_stays(
+    settings: Settings, change: Changes
+) -> None:
+    """Whoever changed it was told that it is so."""
+
+    async def race(one: Manager, two: Manager) -> None:
+        client_id = (await clients.create(one, f"shared-{time.time()}", ""))["user_id"]
+
+        async def interfere() -> None:
+            await clients.change(two, client_id, change)
+
+        deleting = Manager(one.database, time.time, interfere, one.claims)
+        came = await outcomes(clients.delete(deleting, client_id))
+        assert [each.error for each in came] == ["changed_meanwhile"]
+        left = await clients.read(one, client_id)
+        assert change in (Changes(name=left["name"]), Changes(metadata=left["metadata"]))
+        assert (await clients.delete(one, client_id))["id"] == client_id
+
+    run(settings, race)
+
+
+def test_who_was_outranked_while_they_deleted_a_client_does_not(settings: Settings) -> None:
+    async def race(one: Manager, two: Manager) -> None:
+        client_id = (await clients.create(one, f"shared-{time.time()}", ""))["user_id"]
+
+        async def raise_it() -> None:
+            await clients.change(replace(two, claims=None), client_id, Changes(scopes="more"))
+
+        deleting = Manager(one.database, time.time, raise_it, one.claims)
+        came = await outcomes(clients.delete(deleting, client_id))
+        assert [each.error for each in came] == ["insufficient_scope"]
+        assert (await clients.read(one, client_id))["scopes"] == "more"
 
     run(settings, race)
