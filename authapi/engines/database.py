@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, cast
 
@@ -14,7 +14,7 @@ from authapi import deadline
 from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import postgres, sqlite, sqlite_files, urls
 from authapi.engines.statements import Bound
-from authapi.engines.transactions import in_time, transact
+from authapi.engines.transactions import Action, in_time, tell_nobody, transact
 from authapi.errors import TemporarilyUnavailable
 from authapi.rights import Obstacle
 from authapi.telemetry.counting import counts
@@ -105,17 +105,17 @@ class Database(databases.Database):
         rows = await self._ask(query, values)
         return rows[0][column] if rows else None
 
-    async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def atomically(self, action: Action[T], tell: Callable[[T], object] = tell_nobody) -> T:
         """Run `action` in a transaction, whole or not at all; within another, as a part of it.
 
-        To cancel the caller does not cancel it. Raises `TemporarilyUnavailable` as it does for one
-        statement: then it may have happened.
+        To cancel the caller does not cancel it. Raises `TemporarilyUnavailable` as for a statement:
+        it may have happened, then, of which it will `tell` in any case.
         """
         if self._is_in_transaction:
             return await action()
 
         async def run() -> T:
-            result = await transact(self.connection(), self.reached, action)
+            tell(result := await transact(self.connection(), self.reached, action))
             self._unwritable.end()
             return result
 

@@ -12,11 +12,12 @@ from authapi import deadline
 from authapi.errors import TemporarilyUnavailable
 
 T = TypeVar("T")
+Action = Callable[[], Awaitable[T]]
 Reached = Callable[[None], AbstractAsyncContextManager[None]]
 """In which a driver's exception becomes ours, and that has no limit but the driver's."""
 
 
-async def in_time(action: Callable[[], Awaitable[T]]) -> T:
+async def in_time(action: Action[T]) -> T:
     """Run `action`, and wait for it until the deadline of the request, if there is one. To cancel
     the caller does not cancel it. Raises `TemporarilyUnavailable`: then it may yet happen."""
 
@@ -32,9 +33,7 @@ async def in_time(action: Callable[[], Awaitable[T]]) -> T:
     return task.result()
 
 
-async def transact(
-    connection: Connection, reached: Reached, action: Callable[[], Awaitable[T]]
-) -> T:
+async def transact(connection: Connection, reached: Reached, action: Action[T]) -> T:
     """Whole or not at all.
 
     The library's own transactions never release a connection that failed to begin or to end one.
@@ -65,3 +64,7 @@ async def _held(connection: Connection, reached: Reached) -> AsyncIterator[Conne
     finally:
         async with reached(None):
             await connection.__aexit__()
+
+
+def tell_nobody(result: object) -> None:
+    """Of what was done."""

@@ -1,6 +1,7 @@
 """What is done to clients: made, read, changed, logged out and deleted."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from authapi.credentials.assertions import PublicKey
@@ -61,10 +62,9 @@ async def create(
         made = client_json(await read(manager, client_id)) | {"key_id": key.id}
         return made if public_key else made | {"client_key": client_key.text}
 
-    done = await once(manager, repeatable, register)
-    if not done.was_kept:
-        audit.record("client_created", client=client_id, key_id=key.id, name=name, scopes=scopes)
-    return done.answer
+    told = {"client": client_id, "key_id": key.id, "name": name, "scopes": scopes}
+    record = partial(audit.record, "client_created", **told)
+    return (await once(manager, repeatable, register, record)).answer
 
 
 class WouldEndSessions(Exception):
@@ -99,9 +99,8 @@ async def change(
             await manager.keep_administrator(was)
         return Changed(was, await read(manager, client_id), ends)
 
-    changed = await manager.decide(decide)
+    changed = await manager.decide(decide, record)
     await manager.settle()
-    record(changed)
     return changed
 
 
@@ -137,9 +136,11 @@ async def end_sessions(manager: Manager, client_id: str) -> Row:
         await end_client(manager.database, ending)
         return client
 
-    client = await manager.decide(end)
+    def record(client: Row) -> None:
+        audit.record("sessions_ended", client=client_id, name=client["name"])
+
+    client = await manager.decide(end, record)
     await manager.settle()
-    audit.record("sessions_ended", client=client_id, name=client["name"])
     return client
 
 
@@ -164,9 +165,9 @@ async def delete(manager: Manager, client_id: str, versions: Versions = None) ->
         ):
             raise ChangedMeanwhile(ChangedMeanwhile.description)
 
-    client, era = await manager.decide(disable)
+    disabled = partial(audit.record, "client_disabled", client=client_id)
+    client, era = await manager.decide(disable, lambda _: disabled())
     await manager.settle()
-    audit.record("client_disabled", client=client_id)
-    await manager.alone(remove)
-    audit.record("client_deleted", client=client_id, name=client["name"])
+    deleted = partial(audit.record, "client_deleted", client=client_id, name=client["name"])
+    await manager.alone(remove, lambda _: deleted())
     return client

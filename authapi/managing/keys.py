@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from authapi.credentials.assertions import PublicKey
@@ -43,9 +44,8 @@ async def add(
         shown = {} if public_key else {"client_key": client_key.text}
         return {"user_id": client_id} | shown | {"key_id": key.id, "expires_at": expires_at}
 
-    done = await once(manager, repeatable, give)
-    if not done.was_kept:
-        audit.record("key_added", client=client_id, key_id=key.id)
+    record = partial(audit.record, "key_added", client=client_id, key_id=key.id)
+    done = await once(manager, repeatable, give, record)
     return done.answer
 
 
@@ -77,10 +77,9 @@ async def rotate(
         answer = {"user_id": client_id} | shown | {"key_id": key.id}
         return answer | {"old_keys": [key_json(each) for each in old]}
 
-    done = await once(manager, repeatable, exchange)
+    record = partial(audit.record, "key_rotated", client=client_id, key_id=key.id)
+    done = await once(manager, repeatable, exchange, record)
     await manager.settle()
-    if not done.was_kept:
-        audit.record("key_rotated", client=client_id, key_id=key.id)
     return done.answer
 
 
@@ -162,11 +161,13 @@ async def revoke(
             await manager.keep_administrator(client)
         return revoked
 
-    revoked = await manager.decide(decide)
+    def record(revoked: set[str]) -> None:
+        for key in keys:
+            if key["id"] in revoked:
+                audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
+
+    revoked = await manager.decide(decide, record)
     await manager.settle()
-    for key in keys:
-        if key["id"] in revoked:
-            audit.record("key_revoked", client=key["client_id"], key_id=key["id"])
     owner = {client_id: await owner_of(manager, client_id) for client_id in owners}
     return Revoked(
         [key_id for key_id in ids if key_id in revoked],

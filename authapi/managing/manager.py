@@ -34,8 +34,9 @@ class Manager:
     claims: Claims | None = None
     turn: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
-    async def decide(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Run `action` in a transaction in which nobody else changes a client or a key.
+    async def decide(self, action: Callable[[], Awaitable[T]], record: Callable[[T], object]) -> T:
+        """Run `action` in a transaction in which nobody else changes a client or a key; `record`
+        it as soon as it is done, and before anybody waits until it is in force.
 
         Whoever was disabled, or lost a scope, has lost all tokens by that: so one that still counts
         then has every scope that it names. Raises `InvalidToken`.
@@ -48,13 +49,13 @@ class Manager:
                 raise InvalidToken("ended session", client=self.claims.sub, session=self.claims.sid)
             return await action()
 
-        return await self.alone(run)
+        return await self.alone(run, record)
 
-    async def alone(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def alone(self, action: Callable[[], Awaitable[T]], record: Callable[[T], object]) -> T:
         """In a transaction. Of one worker there is one at a time: they would wait for one another
         in the database, and each has a connection, which are all that a login has, too."""
         async with self.turn():
-            return await self.database.atomically(action)
+            return await self.database.atomically(action, record)
 
     def demand_own(self, scopes: str, field: str | None = None) -> None:
         """Raises `ExceedsOwnScopes` unless the manager holds all of these; `field` names what asked

@@ -78,10 +78,13 @@ class Done(NamedTuple):
 
 
 async def once(
-    manager: Manager, repeatable: Repeatable | None, action: Callable[[], Awaitable[Json]]
+    manager: Manager,
+    repeatable: Repeatable | None,
+    action: Callable[[], Awaitable[Json]],
+    record: Callable[[], None],
 ) -> Done:
     """Decide by `action`, whose answer is kept in the same transaction: of two that are sent at
-    once, the second waits for the first, and gets its answer.
+    once, the second waits for the first, and gets its answer. `record` says what was done.
 
     Raises `IdempotencyKeyReused`; and for a repeat what `Manager.find_client` does of the client.
     """
@@ -103,4 +106,8 @@ async def once(
         await keep_answer(manager.database, digest, repeatable.fingerprint, sealed, expires_at)
         return Done(answer, was_kept=False)
 
-    return await manager.decide(run)
+    def record_once(done: Done) -> None:
+        if not done.was_kept:
+            record()
+
+    return await manager.decide(run, record_once)

@@ -14,7 +14,7 @@ from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Database
 from authapi.errors import InvalidToken, Refusal
-from authapi.managing import clients, showing
+from authapi.managing import clients, keys, showing
 from authapi.managing.changes import Changes
 from authapi.managing.manager import Manager
 from authapi.managing.refusals import LastAdministrator, NameTaken, PreconditionFailed
@@ -251,3 +251,31 @@ def test_who_was_outranked_while_they_deleted_a_client_does_not(settings: Settin
         assert (await clients.read(one, client_id))["scopes"] == "more"
 
     run(settings, race)
+
+
+def test_a_change_is_recorded_before_it_is_waited_for(
+    settings: Settings, trail: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Else whoever kills the worker in that half second leaves no line of it."""
+
+    async def act() -> None:
+        async with Database(settings.database_url) as database:
+            events: list[str] = []
+
+            async def note() -> None:
+                events.append(trail()[-1]["event"])
+
+            patient = replace(await manager_of(database, "root"), settle=note)
+            made = await clients.create(patient, "one", "")
+            client_id = made["user_id"]
+            await clients.change(patient, client_id, Changes(name="two"))
+            await keys.rotate(patient, client_id, 60)
+            await keys.revoke(patient, [await keys.find(patient, made["key_id"])])
+            await clients.end_sessions(patient, client_id)
+            await clients.delete(patient, client_id)
+            assert events == [
+                *("client_renamed", "key_rotated", "key_revoked"),
+                *("sessions_ended", "client_disabled"),
+            ]
+
+    asyncio.run(act())
