@@ -15,7 +15,10 @@ MAX_NOTES = 20
 MAX_NOTE_NAME = 40
 MAX_NOTE = 200
 MAX_LIFE_SECONDS = 3650 * 86_400
-_NAME = "A name has 1 to 100 printable characters and no space at its ends."
+_NAME = (
+    "A name has 1 to 100 printable characters that are seen, in Unicode's form NFC, no space at its"
+    " ends and no dash at its beginning, and is not 20 hexadecimal digits, as an id is."
+)
 _SCOPES = (
     "Scopes are words of ASCII without quotes or backslashes, a space between two, and"
     f" {MAX_LENGTH} characters at most"

@@ -1,6 +1,8 @@
 """The registry of clients: one coroutine for each thing that an operator does."""
 
+import re
 from collections.abc import Awaitable, Callable
+from unicodedata import is_normalized
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
@@ -53,9 +55,17 @@ ADD_CLIENT = (
 )
 
 
+_ID = re.compile("[0-9a-f]{20}")
+_INVISIBLE = re.compile(  # printable to Python: Unicode's Default_Ignorable_Code_Point
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
 def is_name(text: str) -> bool:
-    """Whether a client may be called so."""
-    return text.isprintable() and text.strip() == text and 1 <= len(text) <= 100
+    """Whether a client may be called so: nobody takes it for an id, an option or another name."""
+    is_plain = text.isprintable() and text.strip() == text and 1 <= len(text) <= 100
+    misleads = text.startswith("-") or _ID.fullmatch(text) or _INVISIBLE.search(text)
+    return is_plain and not misleads and is_normalized("NFC", text)
 
 
 async def create_client(

@@ -304,3 +304,15 @@ def test_what_was_so_before_is_not_recorded(
     root.change(client, disabled=True)
     root.change(client, disabled=True)
     assert [line["event"] for line in trail()[before:]] == ["client_disabled"]
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    "name",
+    ["0123456789abcdef0123", "--yes", "-", "bill\u3164ing", "x\ufe0f", "a\u034fb", "e\u0301"],
+)
+def test_a_name_that_misleads_is_refused(root: Admin, name: str) -> None:
+    """As an id, an option of a command, or what looks like the name of another."""
+    response = root.call("POST", "/admin/clients", {"name": name})
+    assert list(assert_refused(response, 400, "invalid_request")["fields"]) == ["name"]
+    root.make("\u00e9-0123456789abcdef0123")
