@@ -155,7 +155,7 @@ async def revoke(
         touched = [await clients.find_client(manager.database, each) for each in owners]
         held = [client for client in touched if client and not have_leaked]
         for client in held:
-            manager.demand_own(client["scopes"])
+            manager.demand_own(client["scopes"], target=client["id"])
         revoked = await client_keys.revoke_keys(manager.database, ids, manager.clock())
         for client in held:
             await manager.keep_administrator(client)

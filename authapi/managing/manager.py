@@ -57,19 +57,20 @@ class Manager:
         async with self.turn():
             return await self.database.atomically(action, record)
 
-    def demand_own(self, scopes: str, field: str | None = None) -> None:
+    def demand_own(self, scopes: str, field: str | None = None, target: str = "") -> None:
         """Raises `ExceedsOwnScopes` unless the manager holds all of these; `field` names what asked
-        for them."""
+        for them, or they are those of the client `target`."""
         if self.claims is not None and not is_within(scopes.split(), self.claims.scope):
             fields = {field: ["More than the access token has."]} if field else None
-            raise ExceedsOwnScopes("more than its own scopes", fields)
+            details = {"client": self.claims.sub} | ({"target": target} if target else {})
+            raise ExceedsOwnScopes("more than its own scopes", fields, **details)
 
     async def find_client(self, client_id: str) -> Row:
         """One to be changed. Raises `NotFound`, and `ExceedsOwnScopes` if it holds more."""
         client = await find_client(self.database, client_id)
         if client is None:
             raise NotFound("There is no such client any more.")
-        self.demand_own(client["scopes"])
+        self.demand_own(client["scopes"], target=client_id)
         return client
 
     async def keep_administrator(self, was: Row) -> None:
@@ -80,4 +81,5 @@ class Manager:
         try:
             await administration.keep_administrator(self.database, was, self.clock())
         except NobodyLeft:
-            raise LastAdministrator("the last administrator") from None
+            details = {"client": self.claims.sub, "target": was["id"]}
+            raise LastAdministrator("the last administrator", **details) from None

@@ -58,7 +58,7 @@ class Repeatable(NamedTuple):
                 return dict(orjson.loads(cipher.decrypt(nonce, sealed[NONCE_BYTES:], self._bound)))
             except InvalidTag:
                 continue
-        raise IdempotencyKeyReused("sealed with a secret that is gone")
+        raise IdempotencyKeyReused("sealed with a secret that is gone", client=self.client_id)
 
     @property
     def _bound(self) -> bytes:
@@ -96,7 +96,7 @@ async def once(
         kept = await find_answer(manager.database, digest, now)
         if kept is not None:
             if kept["request"] != repeatable.fingerprint:
-                raise IdempotencyKeyReused("another request")
+                raise IdempotencyKeyReused("another request", client=repeatable.client_id)
             answer = repeatable.open(kept["sealed"])
             # It may hold a key, and since then the caller may have less, or the client more.
             await manager.find_client(answer["user_id"])

@@ -1,6 +1,8 @@
 """Nobody gains a scope by managing, touches who holds more, or locks the last one out."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -185,3 +187,25 @@ def test_a_token_that_was_ended_manages_nothing(
 def test_a_forged_token_of_an_administrator_manages_nothing(root: Admin) -> None:
     forged = Admin(root.api, root.id, "", root.token[:-2] + "AA")
     assert_refused(forged.call("GET", "/admin/clients"), 401, "invalid_token")
+
+
+def test_whoever_is_refused_is_named_with_whom_they_meant(
+    root: Admin, administer: Administer, trail: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """So that no flood of strangers hides it."""
+    place = f"/admin/clients/{root.id}"
+    assert_refused(root.call("DELETE", place), 409, "last_administrator")
+    lesser = administer("lesser", LESSER)
+    assert_beyond(lesser.call("PATCH", place, {"disabled": True}))
+    (key,) = root.get(f"{place}/keys")["keys"]
+    assert_beyond(lesser.call("DELETE", f"/admin/keys/{key['key_id']}"))
+    assert_beyond(lesser.call("POST", "/admin/clients", {"name": "x", "scopes": "x"}))
+    for name in ("one", "two"):
+        root.call("POST", "/admin/clients", {"name": name}, Idempotency_Key="x" * 16)
+    refused = [line for line in trail() if line["event"] == "management_refused"]
+    assert [(line["client"], line.get("target")) for line in refused] == [
+        (root.id, root.id),
+        *[(lesser.id, root.id)] * 2,
+        (lesser.id, None),
+        (root.id, None),
+    ]

@@ -84,7 +84,7 @@ def test_every_setting_is_listed_with_its_default() -> None:
 
 def test_every_event_is_listed() -> None:
     code = "".join(path.read_text() for path in code_files())
-    recorded = re.findall(r'(?:record\(|event = )"(\w+)"', code)
+    recorded = re.findall(r'(?:record\(|audit\.record, |event = )"(\w+)"', code)
     assert set(first_names("The audit trail")) == set(recorded)
     watched = set(first_names("What to watch"))
     logged = re.findall(
