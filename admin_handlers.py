@@ -12,24 +12,16 @@ from authapi.credentials.assertions import PublicKey
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
-from authapi.managing import clients, keys, paging
+from authapi.managing import clients, keys, paging, reading
 from authapi.managing.changes import Changes
 from authapi.managing.manager import READ, WRITE, Manager
 from authapi.managing.paging import read_window
-from authapi.managing.reading import (
-    end_of,
-    filters_of,
-    metadata_of,
-    name_of,
-    public_key_of,
-    scopes_of,
-)
 from authapi.managing.repeats import Repeatable
 from authapi.managing.showing import client_json, key_json, listed_json, version_of
 from authapi.telemetry import audit
+from authapi.web import managing_schemas as schemas
 from authapi.web.answers import Answer, Handler
 from authapi.web.bodies import read_json
-from authapi.web.managing_schemas import CHANGED_CLIENT, LEAK, NEW_CLIENT, NEW_KEY, ROTATION
 from authapi.web.preconditions import idempotency_key, tag_of, versions_wanted
 from authapi.web.requests import id_in_path, parameters_of
 from handlers import State
@@ -43,6 +35,8 @@ def manages(scope: str) -> Callable[[Handler], Handler]:
         @wraps(handler)
         async def managing(request: Request[State]) -> Any:
             audit.name_actor(request.user.identity)
+            if scope == WRITE:
+                parameters_of(request)  # a change takes none
             return await handler(request)
 
         return managing
@@ -55,7 +49,7 @@ def _manager(request: Request[State]) -> Manager:
 
 
 def _public_key(payload: dict[str, Any]) -> PublicKey | None:
-    return public_key_of(payload["public_key"]) if "public_key" in payload else None
+    return reading.public_key_of(payload["public_key"]) if "public_key" in payload else None
 
 
 def _repeatable(request: Request[State], payload: dict[str, Any]) -> Repeatable | None:
@@ -79,19 +73,19 @@ async def list_clients(request: Request[State]) -> Answer:
     """List the clients, the oldest first."""
     asked = parameters_of(request, "after", "limit", "name", "scope", "disabled")
     window = read_window(asked.get("after"), asked.get("limit"))
-    page = await paging.clients_in(_manager(request), window, filters_of(asked))
+    page = await paging.clients_in(_manager(request), window, reading.filters_of(asked))
     return _page("clients", [listed_json(row) for row in page.rows], page.cursor)
 
 
 @manages(WRITE)
 async def create_client(request: Request[State]) -> Answer:
     """Register a client. Its key is shown this once."""
-    payload = await read_json(request, NEW_CLIENT)
+    payload = await read_json(request, schemas.NEW_CLIENT)
     made = await clients.create(
         _manager(request),
-        name_of(payload["name"]),
-        scopes_of(payload["scopes"]),
-        metadata_of(payload["metadata"]),
+        reading.name_of(payload["name"]),
+        reading.scopes_of(payload["scopes"]),
+        reading.metadata_of(payload["metadata"]),
         _public_key(payload),
         _repeatable(request, payload),
     )
@@ -110,13 +104,14 @@ async def change_client(request: Request[State]) -> Answer:
 
     To disable it, or to take a scope away, ends its sessions.
     """
-    client_id, payload = (
-        id_in_path(request, "client_id", 20),
-        await read_json(request, CHANGED_CLIENT),
-    )
+    client_id = id_in_path(request, "client_id", 20)
+    payload = await read_json(request, schemas.CHANGED_CLIENT)
     readers: dict[str, Callable[[Any], Any]] = {
-        "name": name_of, "scopes": scopes_of, "metadata": metadata_of, "disabled": bool
-    }  # fmt: skip
+        "name": reading.name_of,
+        "scopes": reading.scopes_of,
+        "metadata": reading.metadata_of,
+        "disabled": bool,
+    }
     changes = Changes(**{name: readers[name](value) for name, value in payload.items()})
     versions = versions_wanted(request.scope["headers"])
     changed = await clients.change(_manager(request), client_id, changes, versions)
@@ -134,6 +129,7 @@ async def delete_client(request: Request[State]) -> Answer:
 @manages(WRITE)
 async def end_sessions(request: Request[State]) -> Answer:
     """End every session of a client, which may log in again."""
+    await read_json(request, schemas.NOTHING)
     client = await clients.end_sessions(_manager(request), id_in_path(request, "client_id", 20))
     return Answer({"user_id": client["id"], "name": client["name"], "sessions_ended": True})
 
@@ -152,17 +148,23 @@ async def list_keys(request: Request[State]) -> Answer:
 @manages(WRITE)
 async def add_key(request: Request[State]) -> Answer:
     """Give a client one more key, which is shown this once; or let it sign with one more."""
-    client_id, payload = id_in_path(request, "client_id", 20), await read_json(request, NEW_KEY)
+    client_id, payload = (
+        id_in_path(request, "client_id", 20),
+        await read_json(request, schemas.NEW_KEY),
+    )
     manager, repeatable = _manager(request), _repeatable(request, payload)
-    expires_at = end_of(payload["expires_at"], manager.clock())
-    added = await keys.add(manager, client_id, expires_at, _public_key(payload), repeatable)
+    public_key = _public_key(payload)
+    added = await keys.add(manager, client_id, payload["expires_at"], public_key, repeatable)
     return Answer(added, 201, {"Location": f"/admin/keys/{added['key_id']}"})
 
 
 @manages(WRITE)
 async def rotate_key(request: Request[State]) -> Answer:
     """Give a client another key, and let the older ones end after the overlap."""
-    client_id, payload = id_in_path(request, "client_id", 20), await read_json(request, ROTATION)
+    client_id, payload = (
+        id_in_path(request, "client_id", 20),
+        await read_json(request, schemas.ROTATION),
+    )
     manager, repeatable = _manager(request), _repeatable(request, payload)
     overlap, public_key = payload["overlap"], _public_key(payload)
     rotated = await keys.rotate(manager, client_id, overlap, public_key, repeatable)
@@ -189,7 +191,7 @@ async def revoke_key(request: Request[State]) -> Answer:
 @manages(WRITE)
 async def report_leak(request: Request[State]) -> Answer:
     """Revoke each key of ours that stands in a text."""
-    payload, manager = await read_json(request, LEAK), _manager(request)
+    payload, manager = await read_json(request, schemas.LEAK), _manager(request)
     pasted = find_keys([payload["text"].encode("utf-8", "surrogatepass")])
     if not pasted:
         raise InvalidRequest("no key in it", {"text": ["No key is in it."]})

@@ -10,6 +10,7 @@ from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
+from authapi.managing.reading import end_of
 from authapi.managing.refusals import KeyTaken, TooManyOpenKeys
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import key_json, state_of
@@ -29,13 +30,14 @@ async def add(
     repeatable: Repeatable | None = None,
 ) -> dict[str, Any]:
     """Give a client one more key, or let it sign with one more. What is answered holds the client
-    key, this once. Raises `NotFound`, `ExceedsOwnScopes`, `TooManyOpenKeys`, `KeyTaken`, and what
-    `once` does."""
+    key, this once. Raises `NotFound`, `ExceedsOwnScopes`, `InvalidRequest`, `TooManyOpenKeys`,
+    `KeyTaken`, and what `once` does."""
     client_key, now = new_client_key(), int(manager.clock())
     key = public_key or client_key
 
     async def give() -> dict[str, Any]:
         await manager.find_client(client_id)
+        end_of(expires_at, now)  # here, since a repeat may come later
         await _demand_room(manager, client_id)
         try:
             await client_keys.add_key(manager.database, client_id, key, now, expires_at)

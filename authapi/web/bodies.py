@@ -41,7 +41,10 @@ async def read_json(request: Request[Any], schema: Payload) -> dict[str, Any]:
     values = values_of(b"content-type", request.scope["headers"])
     if values and values[0].partition(b";")[0].strip().lower() != b"application/json":
         raise JSONWanted
-    return await read_payload(request, schema)
+    try:
+        return await read_payload(request, schema)
+    except UnsupportedMediaType as fault:  # a body without a type, or a compressed one
+        raise JSONWanted from fault
 
 
 async def _read_body(request: Request[Any]) -> bytes:

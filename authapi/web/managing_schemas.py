@@ -108,6 +108,7 @@ class LeakPayload(StrictPayload):
     text = text("A log, a diff, or whatever keys may stand in.", required=True)
 
 
+NOTHING = StrictPayload()
 NEW_CLIENT = NewClientPayload()
 CHANGED_CLIENT = ChangedClientPayload()
 NEW_KEY = NewKeyPayload()

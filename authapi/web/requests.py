@@ -44,7 +44,7 @@ def parameters_of(request: Request[Any], *names: str) -> dict[str, str]:
         return found
     for name, value in request.query_params.multi_items():
         if name not in names:
-            raise InvalidRequest("a parameter that there is not")
+            raise InvalidRequest("a parameter that there is not", {name: ["Not a parameter here."]})
         if name in found:
             raise InvalidRequest("a parameter twice", {name: ["Given more than once."]})
         found[name] = value

@@ -175,3 +175,13 @@ def test_two_keys_at_once_are_refused(root: Admin) -> None:
     headers = [("Authorization", f"Bearer {root.token}"), ("Idempotency-Key", ONCE)]
     response = root.api.post("/admin/clients", json=BODY, headers=[*headers, headers[1]])
     assert_refused(response, 400, "invalid_request")
+
+
+def test_a_key_that_has_ended_meanwhile_is_answered_again(root: Admin, clock: Clock) -> None:
+    path = f"/admin/clients/{root.make('billing')['user_id']}/keys"
+    body = {"expires_at": int(clock.now) + 60}
+    first = root.call("POST", path, body, Idempotency_Key=ONCE)
+    clock.advance(61)
+    again = root.call("POST", path, body, Idempotency_Key=ONCE)
+    assert assert_answer(first, 201) == assert_answer(again, 201)
+    assert_refused(root.call("POST", path, body), 400, "invalid_request")
