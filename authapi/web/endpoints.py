@@ -44,15 +44,22 @@ class Endpoint(Route):
 
 class Endpoints:
     """Finds an endpoint by its path and method, where Starlette's router asks one route after the
-    other. What is not in the table goes on to the router, and so does whatever comes after the
-    first route of another kind, or with parameters: the first that matches answers, as ever."""
+    other. What is not in the table goes on to the router, and so does what has parameters, what
+    one before it that has would take, and whatever comes after the first route of another kind:
+    the first that matches answers, as ever."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self.app = app
         self._table: dict[tuple[str, str], Endpoint] = {}
+        before: list[Endpoint] = []
         for route in routes:
-            if not isinstance(route, Endpoint) or route.param_convertors:
+            if not isinstance(route, Endpoint):
                 break
+            if route.param_convertors:
+                before.append(route)
+                continue
+            if any(other.path_regex.match(route.path) for other in before):
+                continue
             for method in route.methods or ():
                 self._table.setdefault((route.path, method), route)
 

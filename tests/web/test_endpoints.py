@@ -98,7 +98,18 @@ def test_the_router_is_not_asked_for_what_is_in_the_table() -> None:
     routes = [Endpoint("/a", asks), Endpoint("/{x}", asks), Endpoint("/a/b", asks)]
     with serve(routes, Middleware(Endpoints, routes=routes)) as api:
         asked = {path: api.get(path).json()["router"] for path in ("/a", "/c", "/a/b")}
-    assert asked == {"/a": False, "/c": True, "/a/b": True}
+    assert asked == {"/a": False, "/c": True, "/a/b": False}
+
+
+@pytest.mark.parametrize(("path", "by_router"), [("/b", False), ("/a/b", True)])
+def test_the_table_goes_on_past_parameters_to_what_they_do_not_take(
+    path: str, by_router: bool
+) -> None:
+    routes = [Endpoint("/a/{x}", says("first")), Endpoint(path, asks)]
+    middleware = [Middleware(Endpoints, routes=routes)]
+    answer = TestClient(Starlette(routes=routes, middleware=middleware)).get(path)
+    assert ("name" in answer.json()) == by_router
+    assert by_router or answer.json() == {"router": False}
 
 
 def test_what_an_endpoint_raises_is_counted_by_its_path() -> None:
