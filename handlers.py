@@ -6,16 +6,13 @@ from typing import Any, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_backend import authenticated, demand_scopes, extract_bearer, requires_scope
+from auth_backend import authenticated, demand_scopes, extract_bearer
 from authapi.credentials.scopes import read_scopes
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
-from authapi.http_errors import NotFound
 from authapi.managing.managers import Managers
-from authapi.revocation import cursors
-from authapi.revocation.cursors import Cursor
 from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth
@@ -25,8 +22,7 @@ from authapi.telemetry.flood import Refusals
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.web.answers import Answer, in_header
 from authapi.web.bodies import read_payload
-from authapi.web.compressing import compressed
-from authapi.web.requests import holding_of, parameters_of, read_wait, sender_of
+from authapi.web.requests import parameters_of, sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -151,35 +147,6 @@ def _scopes_in_query(request: Request[State]) -> list[str]:
     if not scopes:
         raise InvalidRequest("no scope in the query", {"scope": ["Not a list of scopes."]})
     return scopes
-
-
-@requires_scope("revocations:read")
-async def revocations(request: Request[State]) -> Answer:
-    """Tell a verifier elsewhere what is revoked since it last asked, and how long that holds."""
-    asked = parameters_of(request, "after", "wait")
-    cursor, wait_seconds = _cursor(asked.get("after")), read_wait(asked.get("wait", "0"))
-    found = await request.state["feed"].poll(cursor, wait_seconds, holding_of(request.scope))
-    if wait_seconds:  # in which the token may have been ended
-        await request.state["sessions"].check(str(extract_bearer(request.scope["headers"])))
-    return await compressed(Answer(found), request.scope["headers"])
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    try:
-        return None if text is None else cursors.read(text)
-    except ValueError:
-        raise InvalidRequest("no cursor", {"after": ["Not a cursor of ours."]}) from None
-
-
-async def jwks(request: Request[State]) -> Answer:
-    """The public keys, for whoever verifies tokens elsewhere; 404 where there are none."""
-    signing_keys = request.state["signing_keys"]
-    if signing_keys is None:
-        raise NotFound
-    keys, max_age = signing_keys.published(request.state["tokens"].database_id)
-    answer = Answer({"keys": keys})
-    answer.headers["Cache-Control"] = f"public, max-age={max_age}"
-    return answer
 
 
 async def healthz(request: Request[State]) -> Answer:

@@ -1,15 +1,20 @@
-"""The OAuth endpoints, to the letter of the RFCs, so that any standard client can use them."""
+"""The OAuth endpoints, to the letter of the RFCs, for any standard client; and the feed of those
+who verify tokens elsewhere."""
 
 from typing import Any
 
 from starlette.requests import Request
 
+from auth_backend import extract_bearer, requires_scope
 from authapi.credentials.client_credentials import ClientCredentials, read_credentials
 from authapi.errors import InvalidRequest, InvalidToken, UnsupportedGrantType
 from authapi.http_errors import NotFound
+from authapi.revocation import cursors
+from authapi.revocation.cursors import Cursor
 from authapi.web.answers import Answer, record_refusal
 from authapi.web.bodies import read_payload
-from authapi.web.requests import sender_of, values_of
+from authapi.web.compressing import compressed
+from authapi.web.requests import holding_of, parameters_of, read_wait, sender_of, values_of
 from authapi.web.schemas import GRANT, REVOCATION, TOKEN
 from handlers import State
 
@@ -69,3 +74,32 @@ async def metadata(request: Request[State]) -> Answer:
     answer = Answer(metadata)
     answer.headers["Cache-Control"] = "public, max-age=3600"
     return answer
+
+
+async def jwks(request: Request[State]) -> Answer:
+    """The public keys, for whoever verifies tokens elsewhere; 404 where there are none."""
+    signing_keys = request.state["signing_keys"]
+    if signing_keys is None:
+        raise NotFound
+    keys, max_age = signing_keys.published(request.state["tokens"].database_id)
+    answer = Answer({"keys": keys})
+    answer.headers["Cache-Control"] = f"public, max-age={max_age}"
+    return answer
+
+
+@requires_scope("revocations:read")
+async def revocations(request: Request[State]) -> Answer:
+    """Tell a verifier elsewhere what is revoked since it last asked, and how long that holds."""
+    asked = parameters_of(request, "after", "wait")
+    cursor, wait_seconds = _cursor(asked.get("after")), read_wait(asked.get("wait", "0"))
+    found = await request.state["feed"].poll(cursor, wait_seconds, holding_of(request.scope))
+    if wait_seconds:  # in which the token may have been ended
+        await request.state["sessions"].check(str(extract_bearer(request.scope["headers"])))
+    return await compressed(Answer(found), request.scope["headers"])
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    try:
+        return None if text is None else cursors.read(text)
+    except ValueError:
+        raise InvalidRequest("no cursor", {"after": ["Not a cursor of ours."]}) from None

@@ -56,7 +56,7 @@ MAY_IMPORT = {
         "auth_backend": "credentials errors web",
         "handlers": "auth_backend credentials engines errors http_errors managing revocation rules "
         "store telemetry throttling web",
-        "oauth_handlers": "credentials errors handlers http_errors web",
+        "oauth_handlers": "auth_backend credentials errors handlers http_errors revocation web",
         "admin_handlers": "auth_backend credentials engines errors handlers http_errors managing "
         "telemetry web",
         "page_handlers": "addresses errors handlers html http_errors store web",
