@@ -11,14 +11,13 @@ from authapi.errors import (
     InvalidToken,
     Refusal,
     TemporarilyUnavailable,
-    TooManyFailures,
-    TooManyLogins,
 )
 from authapi.http_errors import NotFound
 from authapi.openapi.answers import LoginAnswer
 from authapi.openapi.describing import Description, describes
 from authapi.subjects.registering import database_of, register_client
 from authapi.subjects.sessions import begin_session, login_attempt
+from authapi.throttling.refusals import TooManyFailures, TooManyLogins
 from authapi.web.answers import Answer
 from authapi.web.bodies import read_payload
 from authapi.web.endpoints import Endpoint

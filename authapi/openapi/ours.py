@@ -11,14 +11,13 @@ from authapi.errors import (
     RefusedClient,
     RefusedGrant,
     TemporarilyUnavailable,
-    TooManyFailures,
-    TooManyLogins,
     UnknownCursor,
     UnsupportedGrantType,
 )
 from authapi.http_errors import NotFound
 from authapi.openapi import answers
 from authapi.openapi.describing import Description
+from authapi.throttling.refusals import TooManyFailures, TooManyLogins
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
     JWKS_PATH,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from limits import WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from authapi.errors import TooManyLogins
+from authapi.throttling.refusals import TooManyLogins
 from authapi.throttling.shared_count import SharedCount, seconds_left
 
 STEPS = 100

@@ -11,7 +11,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from limits import RateLimitItem, WindowStats, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from authapi.errors import InvalidLogin, TooManyFailures
+from authapi.errors import InvalidLogin
+from authapi.throttling.refusals import TooManyFailures
 from authapi.throttling.shared_count import SharedCount, seconds_left
 
 

@@ -20,6 +20,7 @@ from authapi.server.limits import LIMITS
 from authapi.server.main import STOP_SECONDS
 from authapi.server.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from authapi.telemetry.flood import LINES_A_SECOND
+from authapi.throttling import refusals
 from authapi.web.bodies import MAX_BODY_BYTES
 from manage import cli
 from settings import SettingsSchema, load_settings, schedule_of

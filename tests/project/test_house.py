@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "rules": "clocks credentials engines errors revocation store telemetry throttling",
         "managing": "clocks credentials deadline engines errors http_errors revocation store "
         "telemetry",
-        "openapi": "credentials errors http_errors managing web",
+        "openapi": "credentials errors http_errors managing throttling web",
         "html": "",
         "server": "addresses credentials engines errors http_errors rights setting_fields settings "
         "store telemetry web",
@@ -63,7 +63,8 @@ MAY_IMPORT = {
         "app": "admin_handlers auth_backend clocks engines handlers html oauth_handlers openapi "
         "page_handlers server service settings telemetry web",
         "subjects": "credentials engines errors rules store telemetry throttling web",
-        "extending": "auth_backend commands engines errors http_errors openapi subjects web",
+        "extending": "auth_backend commands engines errors http_errors openapi subjects throttling "
+        "web",
         "testing": "app credentials engines settings store",
         "manage": "commands telemetry",
     }.items()

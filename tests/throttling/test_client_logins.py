@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from authapi.errors import TooManyLogins
 from authapi.throttling.client_logins import MAX_CLIENTS, ClientLogins
+from authapi.throttling.refusals import TooManyLogins
 from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer

@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
-from authapi.errors import InvalidLogin, TooManyFailures
+from authapi.errors import InvalidLogin
 from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.refusals import TooManyFailures
 from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused

@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
-from authapi.errors import TooManyFailures
 from authapi.telemetry.logs import JSONFormatter
 from authapi.throttling.failed_logins import FailedLogins
+from authapi.throttling.refusals import TooManyFailures
 from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount, seconds_left
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
