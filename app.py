@@ -57,6 +57,11 @@ routes: list[Route] = [
     Reserved("/openapi.json", page_handlers.openapi),
     Reserved("/healthz", handlers.healthz),
     Reserved("/readyz", handlers.readyz),
+    Reserved("/me/keys", handlers.list_own_keys),
+    Reserved("/me/keys/rotate", handlers.rotate_own_key, "POST"),
+    Reserved("/me/keys/revoke", handlers.end_shown_key, "POST"),
+    # Last, since what comes after a path with a parameter is not found in the table.
+    Reserved("/me/keys/{key_id}", handlers.end_own_key, "DELETE"),
 ]
 
 managing: list[Resource] = [
@@ -98,6 +103,7 @@ def create_app(
                 "database": service.database,
                 "sessions": service.sessions,
                 "oauth": service.oauth,
+                "own_keys": service.own_keys,
                 "metadata": service.metadata,
                 "tokens": service.tokens,
                 "refusals": service.refusals,

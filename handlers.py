@@ -6,23 +6,27 @@ from typing import Any, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_backend import authenticated, demand_scopes, extract_bearer
+from auth_backend import authenticated, demand_scopes, extract_bearer, requires_scope
 from authapi.credentials.scopes import read_scopes
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
 from authapi.managing.managers import Managers
+from authapi.managing.reading import public_key_of
 from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth
+from authapi.rules.own_keys import OwnKeys
 from authapi.rules.sessions import Sessions
 from authapi.store.survey import ping
+from authapi.telemetry import audit
 from authapi.telemetry.flood import Refusals
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.web.answers import Answer, in_header
-from authapi.web.bodies import read_payload
-from authapi.web.requests import parameters_of, sender_of
+from authapi.web.bodies import read_json, read_payload
+from authapi.web.managing_schemas import OWN_ROTATION, SHOWN_KEY
+from authapi.web.requests import id_in_path, parameters_of, sender_of
 from authapi.web.schemas import LOGIN, LOGOUT, REFRESH
 
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -34,6 +38,7 @@ class State(TypedDict):
     database: Database
     sessions: Sessions
     oauth: OAuth
+    own_keys: OwnKeys
     metadata: dict[str, Any] | None
     tokens: Tokens
     refusals: Refusals
@@ -147,6 +152,40 @@ def _scopes_in_query(request: Request[State]) -> list[str]:
     if not scopes:
         raise InvalidRequest("no scope in the query", {"scope": ["Not a list of scopes."]})
     return scopes
+
+
+@requires_scope("keys:self")
+async def list_own_keys(request: Request[State]) -> Answer:
+    """List the client's own keys, the oldest first; not the keys themselves, which nobody has."""
+    return Answer({"keys": await request.state["own_keys"].list(request.user.claims)})
+
+
+@requires_scope("keys:self")
+async def rotate_own_key(request: Request[State]) -> Answer:
+    """Make the client's next key, shown this once.
+
+    The older ones stay open: use the new one, and end them then.
+    """
+    audit.name_actor(request.user.identity)
+    payload = await read_json(request, OWN_ROTATION)
+    public_key = public_key_of(payload["public_key"]) if "public_key" in payload else None
+    return Answer(await request.state["own_keys"].rotate(request.user.claims, public_key))
+
+
+@requires_scope("keys:self")
+async def end_own_key(request: Request[State]) -> Answer:
+    """End one of the client's own keys, and every session that it began; a repeat is no fault."""
+    audit.name_actor(request.user.identity)
+    key_id = id_in_path(request, "key_id", 16)
+    await request.state["own_keys"].end(request.user.claims, key_id)
+    return Answer({"message": "Revoked."})
+
+
+async def end_shown_key(request: Request[State]) -> Answer:
+    """End a key that leaked, for whoever shows it. The answer does not say whether it was one."""
+    payload = await read_json(request, SHOWN_KEY)
+    await request.state["own_keys"].end_shown(payload["client_key"], sender_of(request.scope))
+    return Answer({"message": "If that was a client key, it opens nothing any more."})
 
 
 async def healthz(request: Request[State]) -> Answer:

@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest revision in `authapi/engines/migrations/`, which makes these tables."""
 
 metadata = MetaData()
@@ -52,6 +52,7 @@ clients = Table(
 client_keys = Table(
     # A secret of which we keep a digest; or the public half of a key that the client signs with:
     # then `public_key` is a JWK, and `digest` its thumbprint (RFC 7638), which no text hashes to.
+    # `made_by` is the key by which the client logged in to make this one itself.
     "client_keys",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -64,6 +65,7 @@ client_keys = Table(
     Column("last_used_at", BigInteger),
     Column("uses", BigInteger, nullable=False, server_default=text("0")),
     Column("public_key", String(2000)),
+    Column("made_by", String(32)),
 )
 
 revoked_jtis = Table(

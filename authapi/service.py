@@ -24,6 +24,7 @@ from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
 from authapi.rules.oauth import OAuth
+from authapi.rules.own_keys import OwnKeys
 from authapi.rules.sessions import Sessions
 from authapi.server.background import attempt, repeat
 from authapi.server.metrics import Reporter
@@ -80,6 +81,7 @@ class Service:
         feed = self.feed if self.signing_keys else None
         secrets = (settings.secret_key, *settings.secret_key_fallbacks)
         self.managers = Managers(self._revocations, feed, secrets)
+        self.own_keys = OwnKeys(self.database, self.managers, self.failed_logins)
         self.refusals = Refusals()
         self._reporter = Reporter(counts, self._gauges)
 

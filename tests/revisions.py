@@ -1,6 +1,7 @@
 """From the newest schema back to that of the first revision, so that an upgrade can be tried."""
 
 UNDO = (
+    "ALTER TABLE client_keys DROP COLUMN made_by",
     "DROP TABLE kept_answers",
     "DROP INDEX ix_clients_created_at_id",
     "ALTER TABLE clients DROP COLUMN metadata",

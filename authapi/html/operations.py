@@ -1,6 +1,7 @@
 """The OpenAPI document as a person reads it: each operation with its fields, examples, refusals."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ PLACEHOLDERS = {
 
 
 class Field(NamedTuple):
-    """Of a body, a query or an answer."""
+    """Of a path, a query, a body or an answer."""
 
     name: str
     kind: str
@@ -68,8 +69,13 @@ class _Reader:
     def operation(self, path: str, method: str, said: Json) -> Operation:
         body = self._schema(said.get("requestBody", {}))
         answer = self._schema(said["responses"]["200"])
-        query = [
-            Field(each["name"], "string, in the query", False, each["description"])
+        parameters = [
+            Field(
+                each["name"],
+                f"string, in the {each['in']}",
+                each.get("required", False),
+                each["description"],
+            )
             for each in said.get("parameters", [])
         ]
         example = self._example(answer)
@@ -79,7 +85,7 @@ class _Reader:
             path,
             said["summary"],
             said.get("description", ""),
-            [*query, *self._fields(body)],
+            [*parameters, *self._fields(body)],
             [*self._headers(said["responses"]["200"]), *self._fields(answer)],
             self._curl(path, method, said, body),
             json.dumps(example, indent=2) if example else "",
@@ -133,6 +139,7 @@ class _Reader:
             parts += ["-X", method]
         for name in body.get("required", []):
             parts += ["-d", f'"{name}={PLACEHOLDERS.get(name, name.upper())}"']
+        path = re.sub(r"{(\w+)}", lambda name: name[1].upper(), path)
         return " ".join([*parts, shlex.quote(self._base_url + path)])
 
     def _refusals(self, said: Json) -> Iterator[RefusalRow]:

@@ -22,12 +22,12 @@ class Managers:
         self._revocations = revocations
         self._feed = feed
         self.secrets = secrets
+        self.clock = revocations.clocks.wall
         self._lock = asyncio.Lock()
 
-    def by(self, database: Database, claims: Claims) -> Manager:
-        """Whoever manages by this access token."""
-        clock, turn = self._revocations.clocks.wall, partial(self._turn, database)
-        return Manager(database, clock, self._settle, claims, turn)
+    def by(self, database: Database, claims: Claims | None) -> Manager:
+        """Whoever manages by this access token; without, the one who shows the key that ends."""
+        return Manager(database, self.clock, self.settle, claims, partial(self._turn, database))
 
     @asynccontextmanager
     async def _turn(self, database: Database) -> AsyncIterator[None]:
@@ -39,7 +39,8 @@ class Managers:
         finally:
             self._lock.release()
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """Return once what was committed before is in force everywhere."""
         await self._revocations.settle()
         if self._feed is not None:
             await self._feed.outlast()

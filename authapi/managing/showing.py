@@ -8,7 +8,7 @@ from authapi.engines.database import Row
 
 _OF_A_CLIENT = ("name", "scopes", "created_at", "disabled_at")
 _OF_A_LISTED = ("open_keys", "last_used_at")
-_OF_A_KEY = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses")
+_OF_A_KEY = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses", "made_by")
 
 
 def client_json(client: Row) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from authapi.web.schemas import Payload
 class Description:
     """`answers` is the shape of what succeeds, with `status`. `refuses` is what else may come,
     beyond what any request may meet. `security` is one of `SECURITY` in operations.py; a protected
-    handler has its own. `query`, `accepts` and `headers` say what each parameter, each header of
-    the request, and each of the answer is for. `is_public` allows that caches keep the answer."""
+    handler has its own. `path`, `query`, `accepts` and `headers` say what each parameter, each
+    header of the request, and each of the answer is for. `is_public` allows that caches keep the
+    answer."""
 
     answers: type[Schema]
     takes: Payload | None = None
@@ -27,6 +28,7 @@ class Description:
     tag: str = "yours"
     status: int = 200
     accepts: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
 
 
 def describes(description: Description) -> Callable[[Handler], Handler]:

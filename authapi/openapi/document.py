@@ -23,7 +23,7 @@ from authapi.web.bodies import MAX_FIELDS
 
 ABOUT = (
     "A client key buys short-lived signed tokens, and a log-out is true at once, on every worker.\n"
-    "Unknown fields are ignored, except where clients and keys are managed.\n"
+    "Unknown fields are ignored, unless the schema allows none.\n"
     "Build on `error`, never on `error_description`.\n"
     "A request whose HTTP itself is at fault is refused before any path is looked up, without "
     "`X-Request-ID`."
@@ -114,8 +114,9 @@ def _add(spec: APISpec, described: Operation) -> None:
 
 def _parameters(route: Route, said: Description) -> Iterator[dict[str, Any]]:
     for name, convertor in route.param_convertors.items():
-        kind = _KINDS.get(type(convertor), "string")
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+        says, kind = said.path.get(name, ""), _KINDS.get(type(convertor), "string")
+        parameter = {"name": name, "in": "path", "description": says, "required": True}
+        yield parameter | {"schema": {"type": kind}}
     for name, says in said.query.items():
         yield {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
     for name, says in said.accepts.items():

@@ -17,8 +17,9 @@ def perhaps(says: str) -> fields.Integer:
     return fields.Integer(required=True, allow_none=True, metadata=metadata, validate=least)
 
 
-def key_id(says: str = "The key.") -> fields.String:
-    return text(says, A_KEY, pattern="^[0-9a-f]{16}$")
+def key_id(says: str = "The key.", allow_none: bool = False) -> fields.String:
+    metadata = {"description": says, "examples": [A_KEY], "pattern": "^[0-9a-f]{16}$"}
+    return fields.String(required=True, allow_none=allow_none, metadata=metadata)
 
 
 def client_key() -> fields.String:
@@ -102,6 +103,7 @@ class ListedKey(AnswerSchema):
     revoked_at = perhaps("When it was revoked.")
     last_used_at = perhaps("When it was used last, known within a minute.")
     uses = count("How often it was used.")
+    made_by = key_id("The key by which the client made it itself, or null.", allow_none=True)
 
 
 class KeyAnswer(ListedKey):

@@ -15,9 +15,11 @@ from authapi.errors import (
     UnsupportedGrantType,
 )
 from authapi.http_errors import NotFound
-from authapi.openapi import answers
+from authapi.managing.refusals import KeyTaken, LastAdministrator
+from authapi.openapi import answers, key_answers
 from authapi.openapi.describing import Description
-from authapi.throttling.refusals import TooManyFailures, TooManyLogins
+from authapi.throttling.refusals import TooManyFailures, TooManyKeys, TooManyLogins
+from authapi.web.managing_schemas import OWN_ROTATION, SHOWN_KEY
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
     JWKS_PATH,
@@ -27,6 +29,7 @@ from authapi.web.metadata import (
 )
 from authapi.web.schemas import GRANT, LOGIN, LOGOUT, REFRESH, REVOCATION, TOKEN
 
+OWN_KEYS = "a client's own keys"
 SESSIONS, OAUTH, PROXY, HEALTH = "sessions", "OAuth 2.0", "for a proxy", "health"
 VERIFIERS = "for verifiers elsewhere"
 _AS_CLIENT = (RefusedClient, TooManyFailures, TemporarilyUnavailable)
@@ -60,6 +63,25 @@ OURS = {
     ),
     "/me": Description(answers.MeAnswer, tag=SESSIONS),
     "/secure-data": Description(answers.SecureDataAnswer, tag=SESSIONS),
+    "/me/keys": Description(key_answers.OwnKeysAnswer, tag=OWN_KEYS),
+    "/me/keys/rotate": Description(
+        key_answers.OwnRotationAnswer,
+        takes=OWN_ROTATION,
+        refuses=(KeyTaken, TooManyKeys),
+        tag=OWN_KEYS,
+    ),
+    "/me/keys/{key_id}": Description(
+        key_answers.OwnRevokedAnswer,
+        refuses=(NotFound, LastAdministrator),
+        path={"key_id": "The id of one of the client's keys."},
+        tag=OWN_KEYS,
+    ),
+    "/me/keys/revoke": Description(
+        key_answers.ShownKeyAnswer,
+        takes=SHOWN_KEY,
+        refuses=(TooManyFailures, TemporarilyUnavailable),
+        tag=OWN_KEYS,
+    ),
     TOKEN_PATH: Description(
         answers.GrantAnswer,
         takes=GRANT,

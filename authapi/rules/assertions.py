@@ -7,7 +7,7 @@ from authapi.clocks import Clocks
 from authapi.credentials.assertions import Assertion, read_assertion
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient
-from authapi.store import sessions
+from authapi.store import own_keys
 
 MAX_UNNAMED = 4
 """So many keys are tried of a client that does not say which one it has signed with."""
@@ -38,7 +38,7 @@ class Assertions:
         except ValueError as fault:
             raise InvalidClient(str(fault)) from None
         now = self._clocks.wall()
-        logins = await sessions.find_public_keys(self._database, assertion.client_id, now)
+        logins = await own_keys.find_public_keys(self._database, assertion.client_id, now)
         # Whoever knows a client may ask for this, and each costs a verification.
         for login in logins if "kid" in assertion.signed.headers() else logins[:MAX_UNNAMED]:
             if assertion.is_signed_by(login["public_key"]):
@@ -59,4 +59,4 @@ class Assertions:
     async def spend(self, assertion: Assertion) -> bool:
         """False if it was spent before, on whichever worker."""
         now, expires_at = self._clocks.wall(), math.ceil(assertion.ends_at)
-        return await sessions.spend_assertion(self._database, assertion.jti, now, expires_at)
+        return await own_keys.spend_assertion(self._database, assertion.jti, now, expires_at)

@@ -33,6 +33,7 @@ ADD_KEY = (
         created_at=sa.bindparam("now"),
         expires_at=sa.bindparam("until"),
         public_key=sa.bindparam("public_key"),
+        made_by=sa.bindparam("made_by"),
     )
     .on_conflict_do_nothing()
     .returning(client_keys.c.id)
@@ -40,14 +41,19 @@ ADD_KEY = (
 
 
 async def add_key(
-    database: Database, client_id: str, key: NewKey, now: int, expires_at: int | None = None
+    database: Database,
+    client_id: str,
+    key: NewKey,
+    now: int,
+    expires_at: int | None = None,
+    made_by: str | None = None,
 ) -> None:
     """One more key of the client. Nothing is marked: no worker remembers that a key is unknown.
 
     Raises `KnownKey`.
     """
     row = {"key_id": key.id, "sub": client_id, "key_digest": key.digest, "now": now}
-    values = row | {"public_key": key.public_key, "until": expires_at}
+    values = row | {"public_key": key.public_key, "until": expires_at, "made_by": made_by}
     if not await database.fetch_one(ADD_KEY, values):
         raise KnownKey(key.digest)
 
@@ -64,16 +70,15 @@ async def list_keys(database: Database, client_id: str) -> list[Row]:
     return await database.fetch_all(LIST_KEYS, {"sub": client_id})
 
 
+by_until = sa.case(
+    (client_keys.c.expires_at < sa.bindparam("until"), client_keys.c.expires_at),
+    else_=sa.bindparam("until"),
+)
 SHORTEN = (
     sa.update(client_keys)
     .where(client_keys.c.client_id == sa.bindparam("sub"), key_is_open)
-    .values(
-        # Set even if unchanged, so that RETURNING also lists keys that expire earlier.
-        expires_at=sa.case(
-            (client_keys.c.expires_at < sa.bindparam("until"), client_keys.c.expires_at),
-            else_=sa.bindparam("until"),
-        )
-    )
+    # Set even if unchanged, so that RETURNING also lists keys that expire earlier.
+    .values(expires_at=by_until)
     .returning(*client_keys.c)
 )
 

@@ -1,4 +1,4 @@
-"""What a session asks, and how it begins: one coroutine and one constant statement each."""
+"""What a session asks the database: one coroutine and one constant statement for each question."""
 
 from typing import cast
 
@@ -84,23 +84,8 @@ async def find_own_login(database: Database, client_id: str, now: float) -> Row 
     return await database.fetch_one(FIND_OWN_LOGIN, {"sub": client_id, "now": int(now)})
 
 
-MAX_KEYS = 20
-"""So many of a client's public keys are tried, the newest first: each costs a verification."""
-FIND_PUBLIC_KEYS = (
-    open_logins.where(client_keys.c.public_key.is_not(None))
-    .order_by(client_keys.c.created_at.desc(), client_keys.c.id)
-    .limit(MAX_KEYS)
-)
-
-
-async def find_public_keys(database: Database, client_id: str, now: float) -> list[Row]:
-    """The open public keys of a client, with what `find_login` finds of a client key."""
-    return await database.fetch_all(FIND_PUBLIC_KEYS, {"sub": client_id, "now": int(now)})
-
-
 _nothing = sa.cast(sa.null(), sa.BigInteger)
-_expires_at = sa.cast(sa.bindparam("expires_at"), sa.BigInteger)
-_spent_row = row(_nothing, _nothing, _expires_at)
+_spent_row = row(_nothing, _nothing, sa.cast(sa.bindparam("expires_at"), sa.BigInteger))
 SPEND = (
     insert(revoked_jtis)
     .from_select(ROW_COLUMNS, _spent_row.where(_session_goes_on))
@@ -132,20 +117,3 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Row | No
     may still go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
-
-
-# Not `refresh_purged_until`: after a purge by a wrong clock that may be a session's length ahead.
-_is_not_purged = sa.exists().where(identity.c.access_purged_until < _expires_at)
-SPEND_ASSERTION = (
-    insert(revoked_jtis)
-    .from_select(ROW_COLUMNS, row(_nothing, _expires_at, _expires_at).where(_is_not_purged))
-    .on_conflict_do_nothing()
-    .returning(revoked_jtis.c.jti)
-)
-
-
-async def spend_assertion(database: Database, jti: str, now: float, expires_at: int) -> bool:
-    """Of all attempts, on any node, one gets True; none whose row may have been purged."""
-    values = {"ended_id": jti, "reason": "assertion", "ended_by": None, "revoked_at": now}
-    spent = await database.fetch_one(SPEND_ASSERTION, values | {"expires_at": expires_at})
-    return spent is not None

@@ -104,6 +104,14 @@ class RotationPayload(StrictPayload):
     public_key = public_key()
 
 
+class OwnRotationPayload(StrictPayload):
+    public_key = public_key()
+
+
+class ShownKeyPayload(StrictPayload):
+    client_key = text("The key that leaked, whole.", required=True)
+
+
 class LeakPayload(StrictPayload):
     text = text("A log, a diff, or whatever keys may stand in.", required=True)
 
@@ -114,3 +122,5 @@ CHANGED_CLIENT = ChangedClientPayload()
 NEW_KEY = NewKeyPayload()
 ROTATION = RotationPayload()
 LEAK = LeakPayload()
+OWN_ROTATION = OwnRotationPayload()
+SHOWN_KEY = ShownKeyPayload()

@@ -243,7 +243,7 @@ def test_the_keys_of_a_client_are_listed(
     ids = {row["key_id"] for row in listed}
     assert ids == {registered.key_id, ending["key_id"], revoked}
     names = {"key_id", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "uses"}
-    assert all(set(row) == names for row in listed)
+    assert all(set(row) == names | {"made_by"} for row in listed)
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
     header, *shown = manage("list-keys", "reporting").stdout.splitlines()
     assert re.split("  +", header) == [

@@ -12,7 +12,16 @@ from tests.signing import ES256
 from tests.steps import assert_alive, assert_session_is_over
 
 DAY = 86_400
-LISTED = {"key_id", "kind", "created_at", "expires_at", "revoked_at", "last_used_at", "uses"}
+LISTED = {
+    "key_id",
+    "kind",
+    "created_at",
+    "expires_at",
+    "revoked_at",
+    "last_used_at",
+    "uses",
+    "made_by",
+}
 
 
 def keys_of(root: Admin, client_id: str) -> dict[str, dict[str, object]]:

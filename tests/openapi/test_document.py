@@ -156,7 +156,14 @@ class TooManyReports(errors.Refusal):
     description = "There are enough reports."
 
 
-@describes(Description(ReportAnswer, takes=ReportPayload(), refuses=[TooManyReports]))
+@describes(
+    Description(
+        ReportAnswer,
+        takes=ReportPayload(),
+        refuses=[TooManyReports],
+        path={"id": "Of the report."},
+    )
+)
 @requires_scope("reports:write")
 async def write_report(request: Request) -> Answer:
     """Write a report.
@@ -185,9 +192,8 @@ def test_described_routes_of_ones_own_are_in_it() -> None:
     post = item["post"]
     assert (post["summary"], post["description"]) == ("Write a report.", "It is kept for a day.")
     assert post["tags"] == ["yours"]
-    assert post["parameters"] == [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
-    ]
+    parameter = {"name": "id", "in": "path", "description": "Of the report.", "required": True}
+    assert post["parameters"] == [parameter | {"schema": {"type": "integer"}}]
     assert post["security"] == [{"bearer": ["reports:write"]}, {"oauth2": ["reports:write"]}]
     assert {"401", "403", "409", "413", "503"} <= set(post["responses"])
     assert post["requestBody"]["required"]
@@ -204,10 +210,11 @@ def test_each_scope_that_a_route_needs_is_one_of_the_scheme() -> None:
     flow = DOCUMENT["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
     needed = {scope: says.rstrip(".").split(" ", 2)[2] for scope, says in flow["scopes"].items()}
     assert needed["revocations:read"] == "/revocations"
+    assert needed["keys:self"] == "/me/keys, /me/keys/rotate, /me/keys/{key_id}"
     assert needed["admin:read"].split(", ") == [
         "/admin/clients",
         "/admin/clients/{client_id}",
         "/admin/clients/{client_id}/keys",
         "/admin/keys/{key_id}",
     ]
-    assert set(needed) == {"revocations:read", "admin:read", "admin:write"}
+    assert set(needed) == {"revocations:read", "keys:self", "admin:read", "admin:write"}

@@ -41,9 +41,10 @@ MAY_IMPORT = {
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "revocation": "clocks credentials engines errors store",
-        "rules": "clocks credentials engines errors revocation store telemetry throttling",
         "managing": "clocks credentials deadline engines errors http_errors revocation store "
         "telemetry",
+        "rules": "clocks credentials engines errors http_errors managing revocation store "
+        "telemetry throttling",
         "openapi": "credentials errors http_errors managing throttling web",
         "html": "",
         "server": "addresses credentials engines errors http_errors rights setting_fields settings "

@@ -26,7 +26,10 @@ LOCK = POSTMAN / "package-lock.json"
 RUN_SECONDS = 120
 MANY = "1000000/second"
 
-ROUTES_THAT_TAKE_A_TOKEN = {"/secure-data", "/me", "/logout", "/verify", "/revocations"}
+ROUTES_THAT_TAKE_A_TOKEN = {
+    *("/secure-data", "/me", "/logout", "/verify", "/revocations"),
+    *("/me/keys", "/me/keys/rotate", "/me/keys/0123456789abcdef"),
+}
 SENDS_THE_TOKEN_IN_THE_BODY = "Log out with the token in the body"
 SCHEMA_HOST = "schema.getpostman.com"  # the name of the format; nothing is loaded from it
 

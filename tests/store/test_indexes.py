@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement
 
 from authapi.engines import schema
 from authapi.engines.database import Database
-from authapi.store import administration, database_identity, kept_answers
+from authapi.store import administration, database_identity, kept_answers, own_keys
 from authapi.store import client_keys as key_registry
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
@@ -28,6 +28,7 @@ STATEMENTS = {
         key_registry,
         administration,
         kept_answers,
+        own_keys,
     )
     for name, statement in vars(module).items()
     if name.isupper() and isinstance(statement, ClauseElement)

@@ -1,0 +1,419 @@
+"""A client looks after its own keys: it makes the next one, and ends the old or a leaked one."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import create_app
+from authapi.credentials.assertions import read_public_key
+from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines.database import Database
+from authapi.rules.own_keys import OVERLAP_SECONDS, SHOWN_SECONDS
+from authapi.store import client_keys
+from authapi.store import clients as registry
+from authapi.store.own_keys import MAX_KEYS
+from authapi.store.revocations import end_session, ending_by_operator
+from settings import Settings
+from tests import forge
+from tests.assertions import assertion, public_pem, shown
+from tests.checks import assert_answer, assert_refused, bearer
+from tests.conftest import ENGINES, NOW, Clock, Registered, url_for_settings
+from tests.signing import ES256, Ed25519
+
+Do = Callable[[Callable[[Database], Any]], Any]
+SHOWN = {"message": "If that was a client key, it opens nothing any more."}
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
+    return url_for_settings(request, request.param, database_file)
+
+
+@pytest.fixture(params=[0, 0.1], ids=["asks the database", "judges from its copy"])
+def max_age(request: pytest.FixtureRequest) -> float:
+    age: float = request.param
+    return age
+
+
+@pytest.fixture
+def do(settings: Settings) -> Do:
+    """What an operator does, as if from another process."""
+
+    def do(action: Callable[[Database], Any]) -> Any:
+        async def run() -> Any:
+            async with Database(settings.database_url) as database:
+                return await action(database)
+
+        return asyncio.run(run())
+
+    return do
+
+
+def create(do: Do, name: str = "billing", scopes: str = "keys:self reports:read") -> Registered:
+    client_id, key = new_client_id(), new_client_key()
+    assert do(lambda db: registry.create_client(db, client_id, name, key, int(NOW), scopes))
+    return Registered(client_id, key.text, key.id)
+
+
+@pytest.fixture
+def billing(do: Do) -> Registered:
+    return create(do)
+
+
+def log_in(api: TestClient, key: str, status: int = 200) -> Any:
+    return assert_answer(api.post("/login", json={"client_key": key}), status)
+
+
+def session(api: TestClient, key: str) -> dict[str, str]:
+    return bearer(log_in(api, key)["access_token"])
+
+
+def rotate(api: TestClient, as_client: dict[str, str], **body: str) -> Any:
+    return assert_answer(api.post("/me/keys/rotate", headers=as_client, json=body), 200)
+
+
+def own_keys(api: TestClient, as_client: dict[str, str]) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = assert_answer(api.get("/me/keys", headers=as_client), 200)["keys"]
+    return keys
+
+
+def end(api: TestClient, as_client: dict[str, str], key_id: str) -> Any:
+    return api.delete(f"/me/keys/{key_id}", headers=as_client)
+
+
+def test_a_client_makes_its_next_key_uses_it_and_ends_the_old_one(
+    api: TestClient, billing: Registered, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = session(api, billing.key)
+    made = rotate(api, old)
+    assert made == {
+        "user_id": billing.id,
+        "key_id": made["client_key"].split("_")[1],
+        "expires_at": None,
+        "client_key": made["client_key"],
+    }
+    assert api.get("/secure-data", headers=session(api, billing.key)).status_code == 200
+    new = session(api, made["client_key"])
+    assert assert_answer(end(api, new, billing.key_id), 200) == {"message": "Revoked."}
+    log_in(api, billing.key, 401)
+    assert_refused(api.get("/secure-data", headers=old), 401, "invalid_token")
+    assert api.get("/secure-data", headers=new).status_code == 200
+    assert_answer(end(api, new, billing.key_id), 200)
+    events = [
+        vars(record)["details"] | {"event": record.message}
+        for record in caplog.records
+        if record.message.startswith("key_")
+    ]
+    for event in events:
+        del event["request_id"], event["address"]
+    named = {"client": billing.id, "actor": billing.id}
+    assert events == [
+        named | {"event": "key_rotated", "key_id": made["key_id"], "made_by": billing.key_id},
+        named | {"event": "key_revoked", "key_id": billing.key_id, "by": made["key_id"]},
+    ]
+
+
+def test_a_client_lists_its_keys_and_nothing_of_others(
+    api: TestClient, billing: Registered, do: Do, clock: Clock
+) -> None:
+    create(do, "another")
+    as_client = session(api, billing.key)
+    (first,) = own_keys(api, as_client)
+    assert first == {
+        "key_id": billing.key_id,
+        "kind": "secret",
+        "created_at": int(NOW),
+        "expires_at": None,
+        "revoked_at": None,
+        "last_used_at": None,  # known within a minute
+        "uses": 0,
+        "made_by": None,
+        "current": True,
+    }
+    clock.advance(1)
+    made = rotate(api, as_client)
+    oldest, newest = own_keys(api, session(api, made["client_key"]))
+    assert (newest["key_id"], newest["made_by"]) == (made["key_id"], billing.key_id)
+    assert (newest["current"], oldest["current"]) == (True, False)
+    assert made["client_key"] not in json.dumps([newest, oldest])
+
+
+ROUTES = [
+    ("GET", "/me/keys"),
+    ("POST", "/me/keys/rotate"),
+    ("DELETE", "/me/keys/0123456789abcdef"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_it_needs_the_scope(api: TestClient, do: Do, method: str, path: str) -> None:
+    assert_refused(api.request(method, path), 401, "missing_token")
+    client = create(do, scopes="reports:read keys")
+    response = api.request(method, path, headers=session(api, client.key))
+    assert assert_answer(response, 403)["error"] == "insufficient_scope"
+    assert 'scope="keys:self"' in response.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0" * 16, "x", "0" * 5000, "%00", "%C3%A9", "' OR 1=1", "rotate ", "..%2fkeys"]
+)
+def test_an_unknown_key_is_not_found(api: TestClient, billing: Registered, wrong: str) -> None:
+    as_client = session(api, billing.key)
+    assert_refused(end(api, as_client, wrong), 404, "not_found")
+    assert_refused(end(api, as_client, billing.key_id.upper()), 404, "not_found")
+    assert api.get("/me", headers=as_client).status_code == 200
+
+
+def test_a_key_of_another_client_is_as_unknown_and_stays_as_it_is(
+    api: TestClient, billing: Registered, do: Do
+) -> None:
+    other = create(do, "another")
+    as_client = session(api, billing.key)
+    foreign, unknown = end(api, as_client, other.key_id), end(api, as_client, "0" * 16)
+    assert_refused(foreign, 404, "not_found", other.key_id)
+    assert foreign.json() == unknown.json()
+    log_in(api, other.key)
+
+
+def test_a_next_key_ends_with_the_one_that_made_it(
+    api: TestClient, billing: Registered, do: Do, clock: Clock
+) -> None:
+    """Else a client would outlive the end that its operator has set."""
+    until, limited = int(NOW) + 90, new_client_key()
+    do(lambda db: client_keys.add_key(db, billing.id, limited, int(NOW), until))
+    made = rotate(api, session(api, limited.text))
+    assert made["expires_at"] == until
+    clock.advance(60)
+    again = rotate(api, session(api, made["client_key"]))
+    assert again["expires_at"] == until
+    last = session(api, again["client_key"])
+    clock.advance(30)
+    log_in(api, again["client_key"], 401)
+    # A token outlives its key, and makes no other one.
+    assert api.get("/secure-data", headers=last).status_code == 200
+    assert_refused(api.post("/me/keys/rotate", headers=last), 401, "invalid_token")
+
+
+def test_an_operators_overlap_bounds_what_is_made_in_it(
+    api: TestClient, billing: Registered, do: Do
+) -> None:
+    as_client, until = session(api, billing.key), int(NOW) + 50
+    key = new_client_key()
+    do(lambda db: client_keys.rotate_keys(db, billing.id, key, int(NOW), until))
+    assert rotate(api, as_client)["expires_at"] == until
+
+
+def test_a_key_whose_answer_was_lost_ends_after_the_overlap(
+    api: TestClient, billing: Registered, clock: Clock
+) -> None:
+    as_client = session(api, billing.key)
+    lost = rotate(api, as_client)["client_key"]
+    made = rotate(api, as_client)["client_key"]
+    for key in (billing.key, lost, made):
+        log_in(api, key)  # so nobody is refused, should it not be lost
+    clock.advance(OVERLAP_SECONDS)
+    log_in(api, lost, 401)
+    for key in (billing.key, made):
+        log_in(api, key)
+
+
+def test_what_other_keys_made_goes_on(api: TestClient, billing: Registered, clock: Clock) -> None:
+    """Machines that each have a key of their own do not end each other's."""
+    as_client = session(api, billing.key)
+    one = rotate(api, as_client)["client_key"]
+    of_one = rotate(api, session(api, one))["client_key"]
+    other = rotate(api, session(api, of_one))["client_key"]
+    rotate(api, session(api, of_one))
+    clock.advance(OVERLAP_SECONDS)
+    for key in (billing.key, one, of_one):
+        log_in(api, key)
+    log_in(api, other, 401)
+
+
+def test_a_client_has_a_bounded_number_of_keys(
+    api: TestClient, billing: Registered, clock: Clock
+) -> None:
+    as_client = session(api, billing.key)
+    made = [rotate(api, as_client) for _ in range(MAX_KEYS - 1)]
+    # To end one makes no room for another, or there would be any number of rows.
+    assert_answer(end(api, as_client, made[-1]["key_id"]), 200)
+    response = api.post("/me/keys/rotate", headers=as_client)
+    assert_refused(response, 429, "too_many_keys")
+    assert response.headers["retry-after"] == str(OVERLAP_SECONDS)
+    assert len(own_keys(api, as_client)) == MAX_KEYS
+    clock.advance(OVERLAP_SECONDS + 1)
+    rotate(api, session(api, billing.key))
+
+
+@pytest.fixture
+def behind(settings: Settings, clock: Clock) -> Iterator[TestClient]:
+    """A worker that judges by a copy of its start."""
+    slow = replace(settings, workers=2, revocation_max_age_seconds=60, revocation_poll_seconds=60)
+    with TestClient(create_app(slow, clock)) as api:
+        yield api
+
+
+@pytest.mark.parametrize("what", ["client", "key", "session"])
+def test_what_was_ended_makes_no_key_even_where_that_is_not_known_yet(
+    behind: TestClient, billing: Registered, do: Do, what: str
+) -> None:
+    """Else it would be the one thing that outlives the end: it is judged in the transaction."""
+    pair, now = log_in(behind, billing.key), time.time()
+    as_client, sid = bearer(pair["access_token"]), forge.claims_of(pair["access_token"])["sid"]
+    do(
+        {
+            "client": lambda db: registry.disable_client(db, billing.id, now),
+            "key": lambda db: client_keys.revoke_keys(db, [billing.key_id], now),
+            "session": lambda db: end_session(db, ending_by_operator(sid, "logged_out", now)),
+        }[what]
+    )
+    assert_answer(behind.get("/secure-data", headers=as_client), 200)
+    assert_refused(behind.post("/me/keys/rotate", headers=as_client), 401, "invalid_token")
+    assert len(do(lambda db: client_keys.list_keys(db, billing.id))) == 1
+
+
+def test_a_client_that_is_gone_makes_no_key(api: TestClient, billing: Registered, do: Do) -> None:
+    as_client = session(api, billing.key)
+    do(lambda db: db.execute("DELETE FROM client_keys"))
+    assert_refused(api.post("/me/keys/rotate", headers=as_client), 401, "invalid_token")
+
+
+def test_a_slip_makes_no_key(api: TestClient, billing: Registered) -> None:
+    as_client = session(api, billing.key)
+    response = api.post("/me/keys/rotate", headers=as_client, json={"publick_key": "x"})
+    assert_refused(response, 400, "invalid_request")
+    assert response.json()["fields"] == {"publick_key": ["Unknown field."]}
+    assert len(own_keys(api, as_client)) == 1
+
+
+# Keys that leaked
+
+
+def end_shown(api: TestClient, key: str) -> Any:
+    return api.post("/me/keys/revoke", json={"client_key": key})
+
+
+def test_whoever_shows_a_key_ends_it(
+    api: TestClient, billing: Registered, do: Do, caplog: pytest.LogCaptureFixture
+) -> None:
+    as_client, second = session(api, billing.key), new_client_key()
+    do(lambda db: client_keys.add_key(db, billing.id, second, int(NOW)))
+    assert assert_answer(end_shown(api, f" {billing.key}\n"), 200) == SHOWN
+    log_in(api, billing.key, 401)
+    assert_refused(api.get("/secure-data", headers=as_client), 401, "invalid_token")
+    log_in(api, second.text)
+    (event,) = (record for record in caplog.records if record.message == "key_revoked")
+    assert vars(event)["details"]["by"] == billing.key_id
+    assert assert_answer(end_shown(api, billing.key), 200) == SHOWN
+
+
+@pytest.mark.parametrize("kind", ["unknown", "torn", "another secret"])
+def test_what_is_no_key_is_answered_alike_and_as_late(
+    api: TestClient, billing: Registered, kind: str
+) -> None:
+    wrong = {
+        "unknown": new_client_key().text,
+        "torn": billing.key[:-1],
+        "another secret": f"{billing.key[:20]}{new_client_key().text[20:]}",
+    }[kind]
+    began = time.perf_counter()
+    assert assert_answer(end_shown(api, wrong), 200) == SHOWN
+    unknown = time.perf_counter() - began
+    assert_answer(end_shown(api, billing.key), 200)
+    known = time.perf_counter() - began - unknown
+    assert min(unknown, known) >= SHOWN_SECONDS
+    log_in(api, billing.key, 401)
+
+
+def test_whoever_guesses_keys_so_is_slowed_down(
+    settings: Settings, billing: Registered, clock: Clock
+) -> None:
+    limited = replace(settings, login_failures_by_address="3/hour")
+    with TestClient(create_app(limited, clock)) as api:
+        for _ in range(3):
+            assert_answer(end_shown(api, new_client_key().text), 200)
+        assert_refused(end_shown(api, billing.key), 429, "too_many_failures")
+        assert_refused(
+            api.post("/login", json={"client_key": billing.key}), 429, "too_many_failures"
+        )
+    with TestClient(create_app(settings, clock)) as api:
+        log_in(api, billing.key)
+
+
+@pytest.mark.parametrize("body", [{}, {"client_key": 1}, {"client_key": "x", "key": "y"}])
+def test_a_key_is_shown_as_text_and_nothing_else_with_it(
+    api: TestClient, body: dict[str, Any]
+) -> None:
+    assert_refused(api.post("/me/keys/revoke", json=body), 400, "invalid_request")
+
+
+# Keys that sign
+
+PRIVATE = ES256()
+NEXT = Ed25519()
+
+
+@pytest.fixture
+def signing(do: Do) -> str:
+    client_id, key = new_client_id(), read_public_key(public_pem(PRIVATE))
+    assert do(
+        lambda db: registry.create_client(db, client_id, "signing", key, int(NOW), "keys:self")
+    )
+    return client_id
+
+
+def signed_session(api: TestClient, client_id: str, key: Any = PRIVATE) -> dict[str, str]:
+    form = shown(assertion(key, client_id), grant_type="client_credentials")
+    token: str = assert_answer(api.post("/oauth/token", data=form), 200)["access_token"]
+    return bearer(token)
+
+
+def test_a_client_that_signs_brings_its_next_public_key(api: TestClient, signing: str) -> None:
+    old = signed_session(api, signing)
+    made = rotate(api, old, public_key=public_pem(NEXT).decode())
+    assert set(made) == {"user_id", "key_id", "expires_at"}
+    new = signed_session(api, signing, NEXT)
+    (former,) = (key["key_id"] for key in own_keys(api, new) if not key["current"])
+    assert_answer(end(api, new, former), 200)
+    assert_refused(api.get("/me", headers=old), 401, "invalid_token")
+
+
+def test_a_repeat_with_the_same_public_key_adds_no_other(api: TestClient, signing: str) -> None:
+    as_client, public = signed_session(api, signing), json.dumps(NEXT.public)
+    made = [rotate(api, as_client, public_key=public) for _ in range(3)]
+    assert made[0] == made[1] == made[2]
+    assert len(own_keys(api, as_client)) == 2
+
+
+def test_a_client_that_signs_gets_no_secret(api: TestClient, signing: str) -> None:
+    """Its operator chose that there is none to be stolen."""
+    response = api.post("/me/keys/rotate", headers=signed_session(api, signing))
+    assert_refused(response, 400, "invalid_request")
+    assert set(response.json()["fields"]) == {"public_key"}
+
+
+def test_a_client_with_a_secret_may_go_over_to_a_public_key(
+    api: TestClient, billing: Registered
+) -> None:
+    rotate(api, session(api, billing.key), public_key=public_pem(NEXT).decode())
+    assert signed_session(api, billing.id, NEXT)
+
+
+def test_a_public_key_that_is_known_or_none_is_refused(
+    api: TestClient, signing: str, billing: Registered
+) -> None:
+    as_client = session(api, billing.key)
+    known = {"public_key": public_pem(PRIVATE).decode()}
+    assert_refused(api.post("/me/keys/rotate", headers=as_client, json=known), 409, "key_taken")
+    for wrong in ("{}", "ck_", json.dumps(PRIVATE.jwk)):
+        response = api.post("/me/keys/rotate", headers=as_client, json={"public_key": wrong})
+        assert_refused(response, 400, "invalid_request")
+        assert set(response.json()["fields"]) == {"public_key"}
+    assert len(own_keys(api, as_client)) == 1
