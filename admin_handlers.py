@@ -13,7 +13,7 @@ from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
 from authapi.managing import clients, keys, paging, reading
-from authapi.managing.changes import Changes
+from authapi.managing.changes import changes_of
 from authapi.managing.manager import READ, WRITE, Manager
 from authapi.managing.paging import read_window
 from authapi.managing.repeats import Repeatable
@@ -105,14 +105,7 @@ async def change_client(request: Request[State]) -> Answer:
     To disable it, or to take a scope away, ends its sessions.
     """
     client_id = id_in_path(request, "client_id", 20)
-    payload = await read_json(request, schemas.CHANGED_CLIENT)
-    readers: dict[str, Callable[[Any], Any]] = {
-        "name": reading.name_of,
-        "scopes": reading.scopes_of,
-        "metadata": reading.metadata_of,
-        "disabled": bool,
-    }
-    changes = Changes(**{name: readers[name](value) for name, value in payload.items()})
+    changes = changes_of(await read_json(request, schemas.CHANGED_CLIENT))
     versions = versions_wanted(request.scope["headers"])
     changed = await clients.change(_manager(request), client_id, changes, versions)
     return _show(changed.client)

@@ -14,10 +14,11 @@ GROUPS: dict[str, list[click.Command]] = {
         clients.create_client,
         clients.list_clients,
         clients.set_scopes,
+        clients.set_limits,
         clients.disable_client,
         clients.enable_client,
-        clients.end_sessions,
-        clients.delete_client,
+        revoking.end_sessions,
+        revoking.delete_client,
     ],
     "Keys of clients": [
         client_keys.add_key,

@@ -37,7 +37,9 @@ identity = Table(
 )
 
 clients = Table(
-    # `metadata` is what an operator notes of the client: a JSON object of texts.
+    # `login_limit` looks like `600/minute`, in place of LOGINS_BY_CLIENT; so many sessions as
+    # `session_limit` may live at once, or any number if it is null. `metadata` is what an operator
+    # notes of the client: a JSON object of texts.
     "clients",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -47,6 +49,8 @@ clients = Table(
     Column("disabled_at", BigInteger),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Index("ix_clients_created_at_id", "created_at", "id"),
+    Column("login_limit", String(40)),
+    Column("session_limit", BigInteger),
 )
 
 client_keys = Table(
@@ -102,4 +106,22 @@ kept_answers = Table(
     Column("request", String(64), nullable=False),
     Column("sealed", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+counted_sessions = Table(
+    # The sessions of clients with a `session_limit`, which alone are written as they begin. What
+    # has ended is found as for a token, and deleted when its client logs in next.
+    "counted_sessions",
+    metadata,
+    Column("sid", String(32), primary_key=True),
+    Column(
+        "client_id",
+        String(32),
+        ForeignKey("clients.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("key_id", String(32), nullable=False),
+    Column("era", Double, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
 )

@@ -17,7 +17,7 @@ from authapi.openapi.answers import LoginAnswer
 from authapi.openapi.describing import Description, describes
 from authapi.subjects.registering import database_of, register_client
 from authapi.subjects.sessions import begin_session, login_attempt
-from authapi.throttling.refusals import TooManyFailures, TooManyLogins
+from authapi.throttling.refusals import TooManyFailures, TooManyLogins, TooManySessions
 from authapi.web.answers import Answer
 from authapi.web.bodies import read_payload
 from authapi.web.endpoints import Endpoint
@@ -41,6 +41,7 @@ __all__ = [
     "TemporarilyUnavailable",
     "TooManyFailures",
     "TooManyLogins",
+    "TooManySessions",
     "authenticated",
     "begin_session",
     "database_of",

@@ -23,6 +23,7 @@ from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import WRITE_SECONDS, ClientKeyUses
+from authapi.rules.client_limits import ClientLimits
 from authapi.rules.oauth import OAuth
 from authapi.rules.own_keys import OwnKeys
 from authapi.rules.sessions import Sessions
@@ -67,11 +68,8 @@ class Service:
         self._key_uses = ClientKeyUses(self.database)
         self._issuing = Issuing(self.database)
         self._count = SharedCount(settings.rate_limit_storage)
-        self.failed_logins = FailedLogins(
-            self._count,
-            by_address=settings.login_failures_by_address,
-            together=settings.login_failures_together,
-        )
+        by_address, together = settings.login_failures_by_address, settings.login_failures_together
+        self.failed_logins = FailedLogins(self._count, by_address, together)
         self._client_authentication = self._create_client_authentication()
         self.sessions = self._create_sessions()
         self.oauth = OAuth(self.sessions, self.tokens, self._client_authentication, self._key_uses)
@@ -132,7 +130,7 @@ class Service:
             self._revocations,
             self._client_authentication,
             self._key_uses,
-            ClientLogins(self._count, settings.logins_by_client),
+            ClientLimits(self.database, ClientLogins(self._count, settings.logins_by_client)),
             self._issuing,
             settings.refresh_grace_seconds,
         )

@@ -1,6 +1,9 @@
 """From the newest schema back to that of the first revision, so that an upgrade can be tried."""
 
 UNDO = (
+    "DROP TABLE counted_sessions",
+    "ALTER TABLE clients DROP COLUMN session_limit",
+    "ALTER TABLE clients DROP COLUMN login_limit",
     "ALTER TABLE client_keys DROP COLUMN made_by",
     "DROP TABLE kept_answers",
     "DROP INDEX ix_clients_created_at_id",

@@ -13,7 +13,7 @@ from authapi.commands.running import (
     on_database,
     operator,
 )
-from authapi.commands.terminal import moment, table
+from authapi.commands.terminal import AtMost, Rate, moment, table
 from authapi.credentials.assertions import PublicKey
 from authapi.engines.database import Database, Row
 from authapi.managing import clients
@@ -21,7 +21,7 @@ from authapi.managing.changes import Changes
 from authapi.managing.clients import WouldEndSessions
 from authapi.managing.paging import every_client
 from authapi.managing.reading import name_of, scopes_of
-from authapi.managing.showing import listed_json
+from authapi.managing.showing import limits_of, listed_json
 from authapi.web.metadata import TOKEN_PATH, endpoint, is_url
 from settings import Settings
 
@@ -102,11 +102,33 @@ async def set_scopes(
 
 
 @click.command()
+@click.argument("client", metavar="CLIENT")
+@click.option("--logins", type=Rate(), help="How often it may log in, like 600/hour, or none.")
+@click.option("--sessions", type=AtMost(), help="How many sessions may live at once, or none.")
+@on_database
+async def set_limits(
+    database: Database, settings: Settings, client: str, logins: str | None, sessions: int | None
+) -> Report:
+    """Set what a client may have at most.
+
+    What is not named stays as it is. With none, the limit is that of all clients.
+    """
+    row = await client_named(database, client)
+    asked: dict[str, str | int | None] = {}
+    asked |= {} if logins is None else {"login_limit": logins or None}
+    asked |= {} if sessions is None else {"session_limit": sessions or None}
+    changed = await clients.change(operator(database, settings), row["id"], Changes(limits=asked))
+    names = ("name", "login_limit", "session_limit")
+    report = {"user_id": row["id"]} | {name: changed.client[name] for name in names}
+    return Report(report, f"{row['name']}: limits {limits_of(changed.client)}")
+
+
+@click.command()
 @on_database
 async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
     rows = await every_client(operator(database, settings))
-    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "SCOPES")
+    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "LIMITS", "SCOPES")
     return Report(
         [listed_json(row) for row in rows],
         table(header, map(_cells, rows)) if rows else "There is no client; see create-client.",
@@ -121,6 +143,7 @@ def _cells(client: Row) -> tuple[str, ...]:
         str(client["open_keys"]),
         moment(client["created_at"]),
         moment(client["last_used_at"]),
+        limits_of(client),
         client["scopes"],
     )
 
@@ -148,32 +171,3 @@ async def enable_client(database: Database, settings: Settings, client: str) -> 
     await clients.change(operator(database, settings), row["id"], Changes(disabled=False))
     report = {"user_id": row["id"], "name": row["name"], "disabled": False}
     return Report(report, f"Enabled {row['name']!r}.")
-
-
-@click.command()
-@click.argument("client", metavar="CLIENT")
-@confirmed
-@on_database
-async def end_sessions(database: Database, settings: Settings, client: str, yes: bool) -> Report:
-    """End every session of a client, which may log in again."""
-    row = await client_named(database, client)
-    confirm(f"End every session of {row['name']!r}?", yes)
-    await clients.end_sessions(operator(database, settings), row["id"])
-    report = {"user_id": row["id"], "name": row["name"], "sessions_ended": True}
-    return Report(report, f"The sessions of {row['name']!r} are ended.{elsewhere(settings)}")
-
-
-@click.command()
-@click.argument("client", metavar="CLIENT")
-@confirmed
-@on_database
-async def delete_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
-    """Remove a client and its keys for good.
-
-    Its sessions are ended, and nothing of it lives when its rows go.
-    """
-    row = await client_named(database, client)
-    confirm(f"End every session of {row['name']!r}, and delete it with its keys?", yes)
-    await clients.delete(operator(database, settings), row["id"])
-    report = {"user_id": row["id"], "name": row["name"], "deleted": True}
-    return Report(report, f"Deleted {row['name']!r}; its sessions are ended.{elsewhere(settings)}")

@@ -1,4 +1,4 @@
-"""The operator's command that revokes keys: one by its id, or all that stand in what is pasted."""
+"""The operator's commands that end something: keys, by an id or as pasted; sessions; a client."""
 
 import re
 import sys
@@ -11,6 +11,7 @@ from authapi.commands.client_keys import KEY_HEADER, cells
 from authapi.commands.running import (
     Failure,
     Report,
+    client_named,
     confirm,
     confirmed,
     elsewhere,
@@ -21,7 +22,7 @@ from authapi.commands.terminal import table
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Database, Row
 from authapi.http_errors import NotFound
-from authapi.managing import keys
+from authapi.managing import clients, keys
 from authapi.managing.keys import Owner, Revoked
 from authapi.managing.manager import Manager
 from authapi.managing.showing import key_json
@@ -126,3 +127,32 @@ def _report_revoked(revoked: Revoked, also: str) -> Report:
 def _whose(owner: Owner) -> str:
     left = f"{owner.open_keys} open {'key' if owner.open_keys == 1 else 'keys'}"
     return f" of {owner.name!r} ({owner.user_id}), which has {left} left"
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@confirmed
+@on_database
+async def end_sessions(database: Database, settings: Settings, client: str, yes: bool) -> Report:
+    """End every session of a client, which may log in again."""
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r}?", yes)
+    await clients.end_sessions(operator(database, settings), row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "sessions_ended": True}
+    return Report(report, f"The sessions of {row['name']!r} are ended.{elsewhere(settings)}")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@confirmed
+@on_database
+async def delete_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
+    """Remove a client and its keys for good.
+
+    Its sessions are ended, and nothing of it lives when its rows go.
+    """
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r}, and delete it with its keys?", yes)
+    await clients.delete(operator(database, settings), row["id"])
+    report = {"user_id": row["id"], "name": row["name"], "deleted": True}
+    return Report(report, f"Deleted {row['name']!r}; its sessions are ended.{elsewhere(settings)}")

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from authapi.managing.reading import RATE, is_rate
+from authapi.web.managing_schemas import MAX_SESSIONS
+
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MAX_DAYS = 3650
 
@@ -28,6 +31,36 @@ class Duration(click.ParamType[int]):
                 context,
             )
         return seconds
+
+
+class Rate(click.ParamType[str]):
+    """So often in a time, like 600/hour; `none` is read as empty."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        if value == "none":
+            return ""
+        if not is_rate(value):
+            self.fail(RATE, param, context)
+        return str(value)
+
+
+class AtMost(click.ParamType[int]):
+    """A number from 1 on; `none` is read as 0."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        if value == "none":
+            return 0
+        if not re.fullmatch("[1-9][0-9]*", value) or int(value) > MAX_SESSIONS:
+            self.fail(f"A limit is a number from 1 to {MAX_SESSIONS}.", param, context)
+        return int(value)
 
 
 def moment(epoch_seconds: float | None) -> str:

@@ -1,8 +1,13 @@
 """What is changed of a client, and what the audit trail says of it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from authapi.engines.database import Row
+from authapi.managing.reading import login_limit_of, metadata_of, name_of, scopes_of
+from authapi.managing.showing import limits_of
+from authapi.store.administration import UNLIMITED, Limits
 from authapi.telemetry import audit
 
 
@@ -14,6 +19,20 @@ class Changes:
     scopes: str | None = None
     disabled: bool | None = None
     metadata: str | None = None
+    limits: Limits | None = None
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "name": name_of, "scopes": scopes_of, "metadata": metadata_of, "disabled": bool,
+    "login_limit": login_limit_of, "session_limit": lambda limit: limit,
+}  # fmt: skip
+
+
+def changes_of(asked: Mapping[str, Any]) -> Changes:
+    """Raises `InvalidRequest`."""
+    read = {name: _READERS[name](value) for name, value in asked.items()}
+    limits = {name: read.pop(name) for name in UNLIMITED if name in read}
+    return Changes(**read, limits=limits or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,8 @@ def record(changed: Changed) -> None:
         audit.record("metadata_set", **named)
     if client["scopes"] != was["scopes"]:
         audit.record("scopes_set", **named, scopes=client["scopes"])
+    if limits_of(client) != limits_of(was):
+        audit.record("limits_set", **named, limits=limits_of(client))
     if (client["disabled_at"] is None) != (was["disabled_at"] is None):
         event = "client_enabled" if client["disabled_at"] is None else "client_disabled"
         audit.record(event, client=client["id"])

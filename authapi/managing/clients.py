@@ -94,7 +94,7 @@ async def change(
         ends = takes_away or changes.disabled is True
         if ends and not may_end:
             raise WouldEndSessions
-        await _apply(manager, client_id, changes)
+        await _apply(manager, was, changes)
         if ends:
             await manager.keep_administrator(was)
         return Changed(was, await read(manager, client_id), ends)
@@ -111,8 +111,8 @@ async def _find(manager: Manager, client_id: str, versions: Versions) -> Row:
     return client
 
 
-async def _apply(manager: Manager, client_id: str, changes: Changes) -> None:
-    database, now = manager.database, manager.clock()
+async def _apply(manager: Manager, was: Row, changes: Changes) -> None:
+    database, client_id, now = manager.database, was["id"], manager.clock()
     name = changes.name
     if name is not None and not await clients.rename_client(database, client_id, name, now):
         raise NameTaken(_TAKEN.format(name))
@@ -124,6 +124,8 @@ async def _apply(manager: Manager, client_id: str, changes: Changes) -> None:
         await clients.disable_client(database, client_id, now)
     if changes.disabled is False:
         await clients.enable_client(database, client_id, now)
+    if changes.limits is not None:
+        await administration.set_limits(database, was, changes.limits, now)
 
 
 async def end_sessions(manager: Manager, client_id: str) -> Row:

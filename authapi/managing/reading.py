@@ -1,6 +1,7 @@
 """What a client may be called, hold and be noted as: one reading of what is asked for."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ MAX_NOTES = 20
 MAX_NOTE_NAME = 40
 MAX_NOTE = 200
 MAX_LIFE_SECONDS = 3650 * 86_400
+RATE = "A limit is like 600/hour, by second, minute, hour or day."
 _NAME = (
     "A name has 1 to 100 printable characters that are seen, in Unicode's form NFC, no space at its"
     " ends and no dash at its beginning, and is not 20 hexadecimal digits, as an id is."
@@ -56,6 +58,18 @@ def metadata_of(notes: Mapping[str, object]) -> str:
     if not is_sane:
         raise InvalidRequest(_METADATA, {"metadata": [_METADATA]})
     return json.dumps(notes, ensure_ascii=False)
+
+
+def is_rate(text: str) -> bool:
+    """Whether a client may be limited to log in so often."""
+    return re.fullmatch("[1-9][0-9]{0,8}/(second|minute|hour|day)", text) is not None
+
+
+def login_limit_of(text: str | None) -> str | None:
+    """None is that of all clients."""
+    if text is not None and not is_rate(text):
+        raise InvalidRequest(RATE, {"login_limit": [RATE]})
+    return text
 
 
 class Filters(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 from authapi.engines.database import Row
 
-_OF_A_CLIENT = ("name", "scopes", "created_at", "disabled_at")
+_OF_A_CLIENT = ("name", "scopes", "created_at", "disabled_at", "login_limit", "session_limit")
 _OF_A_LISTED = ("open_keys", "last_used_at")
 _OF_A_KEY = ("created_at", "expires_at", "revoked_at", "last_used_at", "uses", "made_by")
 
@@ -15,6 +15,12 @@ def client_json(client: Row) -> dict[str, Any]:
     """What somebody decides; in a list, with what happens to its keys."""
     notes = {"metadata": json.loads(client["metadata"])}
     return {"user_id": client["id"]} | {name: client[name] for name in _OF_A_CLIENT} | notes
+
+
+def limits_of(client: Row) -> str:
+    """In a few words."""
+    logins, sessions = client["login_limit"], client["session_limit"]
+    return ", ".join(filter(None, [logins, sessions and f"{sessions} sessions"])) or "none"
 
 
 def listed_json(client: Row) -> dict[str, Any]:

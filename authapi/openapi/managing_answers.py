@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from authapi.openapi.answers import NOW, AnswerSchema, always, client_id, moment, text
+from authapi.web.managing_schemas import MAX_SESSIONS
 
 A_KEY = "9f86d081884c7d65"
 A_CLIENT_KEY = f"ck_{A_KEY}_..."
@@ -20,6 +21,10 @@ def perhaps(says: str) -> fields.Integer:
 def key_id(says: str = "The key.", allow_none: bool = False) -> fields.String:
     metadata = {"description": says, "examples": [A_KEY], "pattern": "^[0-9a-f]{16}$"}
     return fields.String(required=True, allow_none=allow_none, metadata=metadata)
+
+
+def maker() -> fields.String:
+    return key_id("The key by which the client made it itself, or null.", allow_none=True)
 
 
 def client_key() -> fields.String:
@@ -50,6 +55,17 @@ class ClientAnswer(AnswerSchema):
     )
     created_at = moment("When it was registered.")
     disabled_at = perhaps("Since when it is let in no more.")
+    login_limit = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "How often it may log in, or null.", "examples": ["600/hour"]},
+    )
+    session_limit = fields.Integer(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(1, MAX_SESSIONS),
+        metadata={"description": "How many sessions of it may live, or null.", "examples": [20]},
+    )
 
 
 class NewClientAnswer(ClientAnswer):
@@ -103,7 +119,7 @@ class ListedKey(AnswerSchema):
     revoked_at = perhaps("When it was revoked.")
     last_used_at = perhaps("When it was used last, known within a minute.")
     uses = count("How often it was used.")
-    made_by = key_id("The key by which the client made it itself, or null.", allow_none=True)
+    made_by = maker()
 
 
 class KeyAnswer(ListedKey):

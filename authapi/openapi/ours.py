@@ -18,7 +18,12 @@ from authapi.http_errors import NotFound
 from authapi.managing.refusals import KeyTaken, LastAdministrator
 from authapi.openapi import answers, key_answers
 from authapi.openapi.describing import Description
-from authapi.throttling.refusals import TooManyFailures, TooManyKeys, TooManyLogins
+from authapi.throttling.refusals import (
+    TooManyFailures,
+    TooManyKeys,
+    TooManyLogins,
+    TooManySessions,
+)
 from authapi.web.managing_schemas import OWN_ROTATION, SHOWN_KEY
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
@@ -33,6 +38,7 @@ OWN_KEYS = "a client's own keys"
 SESSIONS, OAUTH, PROXY, HEALTH = "sessions", "OAuth 2.0", "for a proxy", "health"
 VERIFIERS = "for verifiers elsewhere"
 _AS_CLIENT = (RefusedClient, TooManyFailures, TemporarilyUnavailable)
+_TOO_MUCH = (TooManyLogins, TooManySessions)
 _SCOPE = "Scopes with spaces between, all of which the token must have."
 
 OURS = {
@@ -43,7 +49,7 @@ OURS = {
             InvalidClient,
             InvalidScope,
             TooManyFailures,
-            TooManyLogins,
+            *_TOO_MUCH,
             TemporarilyUnavailable,
         ),
         tag=SESSIONS,
@@ -85,7 +91,7 @@ OURS = {
     TOKEN_PATH: Description(
         answers.GrantAnswer,
         takes=GRANT,
-        refuses=(*_AS_CLIENT, UnsupportedGrantType, InvalidScope, RefusedGrant, TooManyLogins),
+        refuses=(*_AS_CLIENT, UnsupportedGrantType, InvalidScope, RefusedGrant, *_TOO_MUCH),
         security="client",
         tag=OAUTH,
     ),

@@ -38,7 +38,7 @@ class OAuth:
         client = await self._client_authentication.identify(shown, address, now)
         session = await self._sessions.begin(client.login, scope, now, database_id)
         await self._client_authentication.spend(client, address)
-        return self._sessions.issue(session, client.login["expires_at"])
+        return await self._sessions.issue(client.login, session)
 
     async def refresh(
         self, shown: ClientCredentials, address: str, refresh_token: str

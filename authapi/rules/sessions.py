@@ -8,6 +8,7 @@ from authapi.revocation.issuing import Issuing
 from authapi.revocation.revocations import Revocations
 from authapi.rules.client_authentication import ClientAuthentication, granted_scope
 from authapi.rules.client_key_uses import ClientKeyUses
+from authapi.rules.client_limits import ClientLimits
 from authapi.rules.token_answers import (
     LoginAnswer,
     TokenAnswer,
@@ -18,7 +19,6 @@ from authapi.rules.token_answers import (
 from authapi.store.revocations import Ending, end_all_sessions, end_session, find_era
 from authapi.store.sessions import find_spent, spend
 from authapi.telemetry import audit
-from authapi.throttling.client_logins import ClientLogins
 
 
 class Sessions:
@@ -31,7 +31,7 @@ class Sessions:
         revocations: Revocations,
         client_authentication: ClientAuthentication,
         key_uses: ClientKeyUses,
-        client_logins: ClientLogins,
+        client_limits: ClientLimits,
         issuing: Issuing,
         grace_seconds: float,
     ) -> None:
@@ -40,7 +40,7 @@ class Sessions:
         self._revocations = revocations
         self._client_authentication = client_authentication
         self._key_uses = key_uses
-        self._client_logins = client_logins
+        self._client_limits = client_limits
         self._grace_seconds = grace_seconds
         self._issuing = issuing
         self.clocks = revocations.clocks
@@ -56,20 +56,20 @@ class Sessions:
         """Begin a session that can be refreshed. Raises what `authenticate` and `begin` do."""
         now, database_id = self.clocks.wall(), self._tokens.database_id
         login = await self._client_authentication.authenticate(client_key, address, now)
-        return self.issue_pair(
-            await self.begin(login, scope, now, database_id), login["expires_at"]
-        )
+        return await self.issue_pair(login, await self.begin(login, scope, now, database_id))
 
-    def issue_pair(self, session: Claims, key_expires_at: int | None) -> LoginAnswer:
-        """The tokens of a session that can be refreshed."""
+    async def issue_pair(self, login: Row, session: Claims) -> LoginAnswer:
+        """The tokens of a session that can be refreshed. Raises `TooManySessions`."""
+        await self._client_limits.count_session(login, session)
         _record("login", session)
-        return {**self._pair(session, session.iat, key_expires_at), "user_id": session.sub}
+        pair = self._pair(session, session.iat, login["expires_at"])
+        return {**pair, "user_id": session.sub}
 
     async def begin(self, login: Row, scope: str, now: float, database_id: str) -> Claims:
         """With the scopes asked for, or all that the client was granted, of the database that
         judged it. Writes how late tokens are, once a minute. Raises `InvalidScope` and
         `TooManyLogins`."""
-        await self._client_logins.begin(login["id"])
+        await self._client_limits.count_login(login)
         iat = int(now)
         await self._issuing.allow(database_id, iat)
         return Claims(
@@ -84,11 +84,13 @@ class Sessions:
             database_id=database_id,
         )
 
-    def issue(self, session: Claims, key_expires_at: int | None) -> TokenAnswer:
-        """The access token of a session that ends with it."""
+    async def issue(self, login: Row, session: Claims) -> TokenAnswer:
+        """The access token of a session that ends with it. Raises `TooManySessions`."""
+        session = session._replace(exp=session.iat + self._tokens.access_seconds)
+        await self._client_limits.count_session(login, session)
         _record("login", session)
         self._key_uses.note(session.key_id, session.iat)
-        return issue_access(self._tokens, session, session.iat, key_expires_at)
+        return issue_access(self._tokens, session, session.iat, login["expires_at"])
 
     async def refresh(self, refresh_token: str) -> LoginAnswer:
         """Let the session go on, for whoever holds its token. Raises `InvalidGrant`."""

@@ -1,5 +1,6 @@
-"""What who manages over HTTP asks besides: is an administrator left, who is gone, page by page."""
+"""What who manages asks besides: is an administrator left, who is gone, limits, page by page."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -9,6 +10,9 @@ from authapi.store.client_keys import key_is_open
 from authapi.store.clients import find_client
 from authapi.store.revocations import find_era, mark_registry_changed
 from tables import client_keys, clients
+
+Limits = Mapping[str, str | int | None]
+"""By the name of each; None is that of all clients."""
 
 
 class After(NamedTuple):
@@ -123,6 +127,26 @@ async def keep_administrator(database: Database, was: Row, now: float) -> None:
     is_one = ADMINISTERS in was["scopes"].split()
     if is_one and not await count_administrators(database, now):
         raise NobodyLeft
+
+
+UNLIMITED = {"login_limit": None, "session_limit": None}
+SET_LIMITS = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .values(login_limit=sa.bindparam("login_limit"), session_limit=sa.bindparam("session_limit"))
+    .returning(clients.c.id)
+)
+
+
+async def set_limits(database: Database, client: Row, changes: Limits, now: float) -> None:
+    """What the next logins of a client are judged by: `login_limit`, `session_limit` or both."""
+
+    async def change() -> None:
+        await mark_registry_changed(database, now)
+        limits = {name: client[name] for name in UNLIMITED} | dict(changes)
+        await database.fetch_one(SET_LIMITS, {"sub": client["id"]} | limits)
+
+    await database.atomically(change)
 
 
 DELETE_KEYS = (

@@ -9,7 +9,7 @@ from authapi.credentials.claims import Claims, successor_jti
 from authapi.engines.database import Database, Row
 from authapi.store.client_keys import key_is_open
 from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
-from tables import client_keys, clients, identity, revoked_jtis
+from tables import client_keys, clients, counted_sessions, identity, revoked_jtis
 
 _session_goes_on = sa.and_(
     clients.c.id == sa.bindparam("sub"),
@@ -32,6 +32,8 @@ FIND_LOGIN = sa.select(
     sa.func.coalesce(client_keys.c.id, _asked.c.digest).label("key_id"),
     client_keys.c.expires_at,
     client_keys.c.revoked_at,
+    clients.c.login_limit,
+    clients.c.session_limit,
     sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
 ).select_from(
     _asked.outerjoin(client_keys, client_keys.c.digest == _asked.c.digest)
@@ -58,6 +60,8 @@ open_logins = (
         client_keys.c.id.label("key_id"),
         client_keys.c.public_key,
         client_keys.c.expires_at,
+        clients.c.login_limit,
+        clients.c.session_limit,
         sa.func.coalesce(_eras.c.revoked_at, 0).label("era"),
     )
     .select_from(
@@ -117,3 +121,61 @@ async def find_spent(database: Database, claims: Claims, now: float) -> Row | No
     may still go on."""
     values = {"successor_jti": successor_jti(claims.jti), "now": now}
     return await database.fetch_one(FIND_SPENT, claims._asdict() | values)
+
+
+# Those who begin a session at the same time wait here; to add a key does not.
+LOCK_CLIENT = (
+    sa.select(clients.c.id)
+    .where(clients.c.id == sa.bindparam("sub"))
+    .with_for_update(key_share=True)
+)
+FORGET_ENDED = (
+    sa.delete(counted_sessions)
+    .where(
+        counted_sessions.c.client_id == sa.bindparam("sub"),
+        sa.or_(
+            counted_sessions.c.expires_at <= sa.bindparam("now"),
+            sa.exists().where(
+                revoked_jtis.c.jti.in_([counted_sessions.c.sid, counted_sessions.c.key_id])
+            ),
+            sa.exists().where(
+                revoked_jtis.c.jti == counted_sessions.c.client_id,
+                revoked_jtis.c.revoked_at > counted_sessions.c.era,
+            ),
+        ),
+    )
+    .returning(counted_sessions.c.sid)
+)
+COUNT_SESSIONS = sa.select(
+    sa.func.count().label("total"), sa.func.min(counted_sessions.c.expires_at).label("first_end")
+).where(counted_sessions.c.client_id == sa.bindparam("sub"))
+COUNTED = ("sid", "sub", "key_id", "era", "exp")
+COUNT_IN = (
+    insert(counted_sessions)
+    .values(
+        sid=sa.bindparam("sid"),
+        client_id=sa.bindparam("sub"),
+        key_id=sa.bindparam("key_id"),
+        era=sa.bindparam("era"),
+        expires_at=sa.bindparam("exp"),
+    )
+    .returning(counted_sessions.c.sid)
+)
+
+
+async def count_in(database: Database, session: Claims, most: int, now: int) -> int | None:
+    """Count a session among those of its client that live, of which there may be so many at once.
+    None if it is one of them; else it is not counted, and this is when the first of them ends."""
+    values = session._asdict()
+
+    async def count() -> int | None:
+        await database.fetch_one(LOCK_CLIENT, {"sub": session.sub})
+        await database.fetch_all(FORGET_ENDED, {"sub": session.sub, "now": now})
+        living = await database.fetch_one(COUNT_SESSIONS, {"sub": session.sub})
+        if living and living["total"] >= most:
+            first_end: int = living["first_end"]
+            return first_end
+        await database.fetch_one(COUNT_IN, {name: values[name] for name in COUNTED})
+        return None
+
+    return await database.atomically(count)

@@ -32,7 +32,7 @@ async def begin_session(request: Request[Any], client_id: str, scope: str = "") 
     or all that it was granted. You have judged who calls; nothing here asks for a credential.
 
     Raises `InvalidLogin` if there is no such client, or it is disabled, or none of its keys is
-    open; and `InvalidScope` and `TooManyLogins`.
+    open; and `InvalidScope`, `TooManyLogins` and `TooManySessions`.
     """
     sessions: Sessions = request.state["sessions"]
     # Before the client is read: what this database says is no word on tokens of another.
@@ -41,4 +41,4 @@ async def begin_session(request: Request[Any], client_id: str, scope: str = "") 
     if login is None:
         raise InvalidLogin("no client that may log in", client=client_id)
     session = await sessions.begin(login, scope, now, database_id)
-    return sessions.issue_pair(session, login["expires_at"])
+    return await sessions.issue_pair(login, session)

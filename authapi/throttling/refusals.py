@@ -33,6 +33,14 @@ class TooManyLogins(TooMany):
     description = "This client has logged in too often; use the tokens that it has."
 
 
+class TooManySessions(TooMany):
+    """The client has as many sessions that live as its operator allows."""
+
+    error = "too_many_sessions"
+    reason = "too many sessions"
+    description = "This client has too many sessions; log out of one, or use the tokens it has."
+
+
 class TooManyKeys(TooMany):
     """The client has as many keys as it may make."""
 

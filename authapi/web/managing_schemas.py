@@ -10,6 +10,8 @@ from authapi.web.schemas import Payload, text
 
 MAX_SECONDS = 3650 * 86_400
 """Of a key's life, and of an overlap."""
+MAX_SESSIONS = 999_999_999
+"""That may live at once, of a client with a limit."""
 
 
 class StrictPayload(Payload):
@@ -84,6 +86,12 @@ class ChangedClientPayload(StrictPayload):
     scopes = scopes()
     disabled = Flag(metadata={"description": "True ends its sessions, and lets it in no more."})
     metadata = metadata()
+    login_limit = text("How often it may log in; null is as often as all.", allow_none=True)
+    session_limit = Whole(
+        allow_none=True,
+        validate=validate.Range(1, MAX_SESSIONS),
+        metadata={"description": "How many of its sessions may live at once; null is any number."},
+    )
 
 
 class NewKeyPayload(StrictPayload):

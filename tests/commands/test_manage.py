@@ -113,8 +113,8 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
         "archive": False,
     }
     assert set(rows[0]) == {
-        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "open_keys",
-        "last_used_at",
+        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "login_limit",
+        "session_limit", "open_keys", "last_used_at",
     }  # fmt: skip
     manage("set-scopes", "archive", "reports:read reports:write")
     header, *lines = manage("list-clients").stdout.splitlines()
@@ -122,8 +122,9 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
     assert len(lines) == 2
     for line in lines:
         cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
-        client_id, name, state, keys, created, used, scopes = cells
+        client_id, name, state, keys, created, used, limits, scopes = cells
         assert ids[name] == client_id
+        assert limits == "none"
         assert state == ("disabled" if name == "archive" else "enabled")
         assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", created)
         assert (keys, used) == ("1", "never")

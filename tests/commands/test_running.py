@@ -37,6 +37,7 @@ WORKS = {
     "create-client": ["billing"],
     "list-clients": [],
     "set-scopes": ["reporting", "reports:read"],
+    "set-limits": ["reporting", "--logins", "600/hour", "--sessions", "20"],
     "disable-client": ["reporting", "--yes"],
     "enable-client": ["reporting"],
     "end-sessions": ["reporting", "--yes"],
@@ -160,7 +161,7 @@ def test_each_fails_with_one_line(command: str, tmp_path: Path, json_option: lis
 
 def test_a_fault_in_the_middle_is_one_line_too(settings: Settings, tmp_path: Path) -> None:
     run(settings.database_url, "list-clients")
-    for table in ("client_keys", "clients"):
+    for table in ("client_keys", "counted_sessions", "clients"):
         drop(settings.database_url, table)
     for command in ("list-clients", "create-client", "disable-client"):
         result = run(settings.database_url, *typed(command, tmp_path))

@@ -26,7 +26,7 @@ from authapi.store import revocations as endings
 from authapi.store.following import Follower
 from authapi.store.kept_answers import keep_answer
 from settings import Settings
-from tables import client_keys, clients, metadata, revoked_jtis
+from tables import client_keys, clients, counted_sessions, metadata, revoked_jtis
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, new_url, url_for_settings
 from tests.copies import end
@@ -119,6 +119,9 @@ async def fill(url: str) -> None:
             (client_keys, "last_used_at"),
         ):
             await database.fetch_all(table.update().values({column: 123}))
+        (client, *_) = await registry.list_clients(database)
+        begun = {"sid": "a", "client_id": client["id"], "key_id": "b", "era": 1.5, "expires_at": 9}
+        await database.fetch_all(counted_sessions.insert().values(begun))
         await endings.mark_registry_changed(database, NOW)
         await keep_answer(database, "a" * 64, "b" * 64, "c2VhbGVk", 2**40)
         ended = [
@@ -180,6 +183,7 @@ def test_everything_arrives_on_either_engine(source_url: str, target_url: str) -
         "client_keys": 3,
         "revoked_jtis": ENDED + 2,
         "kept_answers": 1,
+        "counted_sessions": 1,
     }
     found = rows(target_url)
     assert without_order(found) == without_order(rows(source_url))
@@ -365,7 +369,13 @@ def test_sessions_go_on_in_the_copy_and_what_was_ended_stays_ended(
         assert refused.stderr.count("\n") == 1
     report = json.loads(manage("copy-database", target, "--json").stdout)
     assert report == {
-        "copied": {"clients": 1, "client_keys": 1, "revoked_jtis": 3, "kept_answers": 0}
+        "copied": {
+            "clients": 1,
+            "kept_answers": 0,
+            "client_keys": 1,
+            "revoked_jtis": 3,
+            "counted_sessions": 0,
+        }
     }
 
     with serve(tmp_path, **environ, DATABASE_URL=target) as served:
@@ -441,7 +451,7 @@ def test_the_password_of_a_target_is_not_told(
     assert json.loads(result.stderr)["event"] == "database_copied"
     assert result.stdout == (
         f"Copied, and compared row by row: 3 clients, 1 kept_answers, {ENDED + 2} revoked_jtis,"
-        " 3 client_keys.\n"
+        " 3 client_keys, 1 counted_sessions.\n"
     )
 
 

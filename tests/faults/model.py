@@ -26,6 +26,7 @@ from authapi.rules.assertions import Assertions
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.client_key_uses import ClientKeyUses
+from authapi.rules.client_limits import ClientLimits
 from authapi.rules.sessions import Sessions
 from authapi.store import database_identity
 from authapi.store import revocations as endings
@@ -599,7 +600,7 @@ class Worker:
             self.revocations,
             self.client_authentication,
             ClientKeyUses(self.database),
-            ClientLogins(count, unlimited),
+            ClientLimits(self.database, ClientLogins(count, unlimited)),
             parts.issuing(self.database),
             grace_seconds=10,
         )

@@ -19,7 +19,8 @@ from tests.conftest import Clock
 from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 from tests.steps import assert_alive, assert_session_is_over
 
-CLIENT = {"user_id", "name", "scopes", "metadata", "created_at", "disabled_at"}
+LIMITS = {"login_limit", "session_limit"}
+CLIENT = {"user_id", "name", "scopes", "metadata", "created_at", "disabled_at", *LIMITS}
 NOBODY = "0" * 20
 
 
@@ -103,6 +104,19 @@ def test_what_is_not_named_stays_as_it_is(root: Admin, api: TestClient) -> None:
     assert changed == {name: made[name] for name in CLIENT} | {"name": "bills"}
     changed = root.change(made["user_id"], metadata={"tier": "1"}, disabled=False)
     assert (changed["name"], changed["metadata"]) == ("bills", {"tier": "1"})
+    assert_alive(api, pair)
+
+
+def test_limits_are_set_and_taken_away_each_for_itself(root: Admin, api: TestClient) -> None:
+    made = root.make("billing")
+    changed = root.change(made["user_id"], login_limit="9/hour", session_limit=1)
+    assert (changed["login_limit"], changed["session_limit"]) == ("9/hour", 1)
+    pair = log_in(api, made["client_key"])
+    response = api.post("/login", json={"client_key": made["client_key"]})
+    assert_refused(response, 429, "too_many_sessions")
+    changed = root.change(made["user_id"], session_limit=None)
+    assert (changed["login_limit"], changed["session_limit"]) == ("9/hour", None)
+    log_in(api, made["client_key"])
     assert_alive(api, pair)
 
 
@@ -195,6 +209,7 @@ BAD = [
     ({"name": "x", "metadata": {"a": "b" * 201}}, "metadata"),
     ({"name": "x", "metadata": {str(n): "" for n in range(21)}}, "metadata"),
     ({"name": "x", "metadata": []}, "metadata"),
+    ({"name": "x", "session_limit": 1}, "session_limit"),
     ({"name": "x", "public_key": "-----BEGIN X-----"}, "public_key"),
     ({"name": "x", "public_key": {"kty": "oct", "k": "YQ"}}, "public_key"),
     ({"name": "x", "public_key": 1}, "public_key"),

@@ -26,7 +26,8 @@ def test_the_commands_of_a_move_carry_sessions_over(clone: Path, postgres: Postg
     assert script.count(shown) == 1
     output = run(clone, until_it_serves(script.replace(shown, f"'{url}'"))).splitlines()
     assert output[0] == (
-        "Copied, and compared row by row: 1 clients, 0 kept_answers, 1 revoked_jtis, 1 client_keys."
+        "Copied, and compared row by row: 1 clients, 0 kept_answers, 1 revoked_jtis, 1 client_keys,"
+        " 0 counted_sessions."
     )
     assert [line.split()[1] for line in output[1:] if not line.startswith("ok")] == ["demo:"]
     secret = (clone / ".secret_key").read_text()

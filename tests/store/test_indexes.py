@@ -36,7 +36,7 @@ STATEMENTS = {
 TABLES = "|".join([*metadata.tables, "ended", "eras", "successors"])
 LISTS_ALL = {"LIST_CLIENTS", "COUNT_ADMINISTRATORS", "PING"}  # for operators, and one row of any
 ASKS_NOTHING = {
-    *("ADD_CLIENT", "ADD_KEY", "KEEP_ANSWER", "SPEND_ASSERTION"),
+    *("ADD_CLIENT", "ADD_KEY", "COUNT_IN", "KEEP_ANSWER", "SPEND_ASSERTION"),
     *("CHANGE_IDENTITY", "REMEMBER_PURGE", "RAISE_ISSUED_UNTIL"),
 }
 

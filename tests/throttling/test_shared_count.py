@@ -16,13 +16,16 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
+from authapi.engines.database import Database
+from authapi.store import administration
+from authapi.store import clients as registry
 from authapi.telemetry.logs import JSONFormatter
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.throttling.refusals import TooManyFailures
 from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, SharedCount, seconds_left
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import Clock, Registered
+from tests.conftest import NOW, Clock, Registered
 from tests.serving import free_port
 from tests.valkey import Valkey, run_valkey
 
@@ -109,6 +112,24 @@ def test_what_is_counted_is_forgotten_by_itself(start_node: StartNode, valkey: V
     keys = valkey.client.keys()
     assert len(keys) == 2
     assert all(0 < valkey.client.ttl(key) <= 3600 for key in keys)
+
+
+def test_a_limit_of_a_clients_own_is_counted_at_both(
+    start_node: StartNode, valkey: Valkey, registered: Registered, settings: Settings
+) -> None:
+    async def limit() -> None:
+        async with Database(settings.database_url) as database:
+            limits = {"login_limit": "4/hour"}
+            client = await registry.find_client(database, registered.id)
+            assert client is not None
+            await administration.set_limits(database, client, limits, NOW)
+
+    asyncio.run(limit())
+    one, other = start_node(valkey.url), start_node(valkey.url)
+    for node in (one, other, one, other):
+        assert_answer(node(GOOD_CLIENT, registered.key), 200)
+    for node in (one, other):
+        assert_refused(node(GOOD_CLIENT, registered.key), 429, "too_many_logins")
 
 
 def test_without_a_storage_from_the_start_each_node_counts_for_itself(
