@@ -9,6 +9,7 @@ VERSIONS := authapi/engines/migrations/versions
 # The core: what needs no network, and hardly a process of its own. Each file of tests/ that is not
 # in it is named, with the reason, in tests/project/test_tiers.py.
 CORE := tests/attacks/test_admin.py tests/attacks/test_catalogue.py tests/attacks/test_lifecycle.py tests/attacks/test_oauth.py \
+	tests/attacks/test_own_keys.py \
 	tests/commands/test_client_keys.py tests/commands/test_database.py \
 	tests/commands/test_doctor.py tests/commands/test_manage.py tests/commands/test_public_keys.py \
 	tests/commands/test_running.py \

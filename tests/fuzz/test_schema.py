@@ -83,7 +83,7 @@ def load(*operations: object, **generation: object) -> Any:
             "operations": operations,
         }
     )
-    # A copy, since it writes into what it is given.
+    # A copy, into which links are written: what makes a key names one that can be ended.
     return schemathesis.openapi.from_dict(copy.deepcopy(DESCRIPTION), config=config)
 
 
@@ -119,14 +119,16 @@ MANAGING = {
 ROTATE = {
     "include-path": "/me/keys/rotate",
     "checks": {
-        "positive_data_acceptance": {"expected-statuses": ["200", "400", "401", "413", "429"]}
+        "positive_data_acceptance": {
+            "expected-statuses": ["200", "400", "401", "403", "413", "429"]
+        }
     },
 }
 END_KEY = {
     "include-path": "/me/keys/{key_id}",
     "checks": {
-        "positive_data_acceptance": {"expected-statuses": ["404"]},
-        "negative_data_rejection": {"expected-statuses": ["404", "405"]},
+        "positive_data_acceptance": {"expected-statuses": ["200", "401", "403", "404"]},
+        "negative_data_rejection": {"expected-statuses": ["401", "403", "404", "405"]},
     },
 }
 CREDENTIALS = ("client_id", "client_secret", "client_assertion")
@@ -274,7 +276,8 @@ def test_a_stranger_is_answered_as_described(
 # here besides is what `use_after_free` would check of a DELETE: after a log-out nothing opens.
 @pytest.fixture
 def machine(served: Served, session: requests.Session) -> type:
-    base: Any = described.as_state_machine()
+    # Without keys, of which a client makes twenty: the same step would be answered differently.
+    base: Any = described.exclude(path=list(OWN_KEYS)).as_state_machine()
 
     class Flow(base):  # type: ignore[misc]
         """Follows the links from answer to answer, and knows which sessions are ended."""
