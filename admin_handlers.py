@@ -8,7 +8,6 @@ from typing import Any
 from starlette.requests import Request
 
 from auth_backend import requires_scope
-from authapi.credentials.assertions import PublicKey
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
@@ -48,10 +47,6 @@ def _manager(request: Request[State]) -> Manager:
     return request.state["managers"].by(request.state["database"], request.user.claims)
 
 
-def _public_key(payload: dict[str, Any]) -> PublicKey | None:
-    return reading.public_key_of(payload["public_key"]) if "public_key" in payload else None
-
-
 def _repeatable(request: Request[State], payload: dict[str, Any]) -> Repeatable | None:
     key = idempotency_key(request.scope["headers"])
     if key is None:
@@ -86,7 +81,7 @@ async def create_client(request: Request[State]) -> Answer:
         reading.name_of(payload["name"]),
         reading.scopes_of(payload["scopes"]),
         reading.metadata_of(payload["metadata"]),
-        _public_key(payload),
+        reading.given_public_key(payload),
         _repeatable(request, payload),
     )
     return Answer(made, 201, {"Location": f"/admin/clients/{made['user_id']}"})
@@ -146,7 +141,7 @@ async def add_key(request: Request[State]) -> Answer:
         await read_json(request, schemas.NEW_KEY),
     )
     manager, repeatable = _manager(request), _repeatable(request, payload)
-    public_key = _public_key(payload)
+    public_key = reading.given_public_key(payload)
     added = await keys.add(manager, client_id, payload["expires_at"], public_key, repeatable)
     return Answer(added, 201, {"Location": f"/admin/keys/{added['key_id']}"})
 
@@ -159,7 +154,7 @@ async def rotate_key(request: Request[State]) -> Answer:
         await read_json(request, schemas.ROTATION),
     )
     manager, repeatable = _manager(request), _repeatable(request, payload)
-    overlap, public_key = payload["overlap"], _public_key(payload)
+    overlap, public_key = payload["overlap"], reading.given_public_key(payload)
     rotated = await keys.rotate(manager, client_id, overlap, public_key, repeatable)
     return Answer(rotated, 201, {"Location": f"/admin/keys/{rotated['key_id']}"})
 

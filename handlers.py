@@ -7,13 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth_backend import authenticated, demand_scopes, extract_bearer, requires_scope
+from authapi.credentials.client_credentials import read_proof
 from authapi.credentials.scopes import read_scopes
 from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
 from authapi.managing.managers import Managers
-from authapi.managing.reading import public_key_of
+from authapi.managing.reading import given_public_key
 from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth
@@ -167,17 +168,17 @@ async def rotate_own_key(request: Request[State]) -> Answer:
     The older ones stay open: use the new one, and end them then.
     """
     audit.name_actor(request.user.identity)
-    payload = await read_json(request, OWN_ROTATION)
-    public_key = public_key_of(payload["public_key"]) if "public_key" in payload else None
-    return Answer(await request.state["own_keys"].rotate(request.user.claims, public_key))
+    session, payload = request.user.claims, await read_json(request, OWN_ROTATION)
+    shown, sender = read_proof(session.sub, payload), sender_of(request.scope)
+    own_keys, public_key = request.state["own_keys"], given_public_key(payload)
+    return Answer(await own_keys.rotate(session, shown, sender, public_key))
 
 
 @requires_scope("keys:self")
 async def end_own_key(request: Request[State]) -> Answer:
     """End one of the client's own keys, and every session that it began; a repeat is no fault."""
     audit.name_actor(request.user.identity)
-    key_id = id_in_path(request, "key_id", 16)
-    await request.state["own_keys"].end(request.user.claims, key_id)
+    await request.state["own_keys"].end(request.user.claims, id_in_path(request, "key_id", 16))
     return Answer({"message": "Revoked."})
 
 

@@ -70,16 +70,17 @@ class Service:
         self._count = SharedCount(settings.rate_limit_storage)
         by_address, together = settings.login_failures_by_address, settings.login_failures_together
         self.failed_logins = FailedLogins(self._count, by_address, together)
-        self._client_authentication = self._create_client_authentication()
+        authentication = self._create_client_authentication()
+        self._client_authentication = authentication
         self.sessions = self._create_sessions()
-        self.oauth = OAuth(self.sessions, self.tokens, self._client_authentication, self._key_uses)
+        self.oauth = OAuth(self.sessions, self.tokens, authentication, self._key_uses)
         self.metadata = describe_server(
             settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
         )
         feed = self.feed if self.signing_keys else None
         secrets = (settings.secret_key, *settings.secret_key_fallbacks)
         self.managers = Managers(self._revocations, feed, secrets)
-        self.own_keys = OwnKeys(self.database, self.managers, self.failed_logins)
+        self.own_keys = OwnKeys(self.database, self.managers, self.failed_logins, authentication)
         self.refusals = Refusals()
         self._reporter = Reporter(counts, self._gauges)
 

@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from authapi.credentials.assertions import ASSERTION_TYPE
@@ -44,6 +44,14 @@ def read_credentials(
     if client_id is None:
         raise InvalidRequest("no client_id", {"client_id": ["Missing data for required field."]})
     return ClientCredentials(client_id, secret)
+
+
+def read_proof(client_id: str, payload: Mapping[str, Any]) -> ClientCredentials:
+    """What a client shows beside its token: its key, or an assertion. Raises `InvalidRequest`."""
+    key, assertion = payload.get("client_key"), payload.get("client_assertion")
+    if (key is None) == (assertion is None):
+        raise InvalidRequest("no proof, or two", {"client_key": ["This or client_assertion."]})
+    return ClientCredentials(client_id, key or "", assertion)
 
 
 def _from_basic(encoded: bytes, client_id: str | None) -> ClientCredentials:

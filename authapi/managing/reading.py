@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from authapi.credentials.assertions import PublicKey, read_public_key
 from authapi.credentials.scopes import MAX_LENGTH, is_scope, read_scopes
@@ -98,6 +98,11 @@ def end_of(expires_at: int | None, now: float) -> int | None:
         says = "A key ends in the future, and within 3650 days."
         raise InvalidRequest(says, {"expires_at": [says]})
     return expires_at
+
+
+def given_public_key(asked: Mapping[str, Any]) -> PublicKey | None:
+    """None where a secret is asked for."""
+    return public_key_of(asked["public_key"]) if "public_key" in asked else None
 
 
 def public_key_of(shown: str | Mapping[str, object]) -> PublicKey:

@@ -73,7 +73,7 @@ OURS = {
     "/me/keys/rotate": Description(
         key_answers.OwnRotationAnswer,
         takes=OWN_ROTATION,
-        refuses=(KeyTaken, TooManyKeys),
+        refuses=(InvalidClient, KeyTaken, TooManyFailures, TooManyKeys),
         tag=OWN_KEYS,
     ),
     "/me/keys/{key_id}": Description(

@@ -55,21 +55,27 @@ class ClientAuthentication:
             raise await self._counted(refusal, address, began) from None
 
     async def identify(
-        self, shown: ClientCredentials, address: str, now: float
+        self, shown: ClientCredentials, address: str, now: float, key_id: str | None = None
     ) -> AuthenticatedClient:
-        """As `authenticate`, of what is shown at an OAuth endpoint. Raises `RefusedClient`."""
+        """As `authenticate`, of what is shown at an OAuth endpoint; if a `key_id` is given, only of
+        that key. Raises `RefusedClient`."""
         began = time.perf_counter()
         await self._failed_logins.admit(address)
         try:
-            if shown.client_assertion is not None:
-                return AuthenticatedClient(
-                    *await self._assertions.judge(shown.client_assertion, shown.client_id)
-                )
-            login = await self.judge(shown.client_secret.strip(), now, shown.client_id)
-            return AuthenticatedClient(login, None)
+            client = await self._judge_shown(shown, now)
+            if key_id not in (None, client.login["key_id"]):
+                raise InvalidClient("another key than the session's", client=client.login["id"])
+            return client
         except InvalidClient as refusal:
             refused = RefusedClient(str(refusal), None, **refusal.details)
             raise await self._counted(refused, address, began) from None
+
+    async def _judge_shown(self, shown: ClientCredentials, now: float) -> AuthenticatedClient:
+        if shown.client_assertion is not None:
+            judged = await self._assertions.judge(shown.client_assertion, shown.client_id)
+            return AuthenticatedClient(*judged)
+        login = await self.judge(shown.client_secret.strip(), now, shown.client_id)
+        return AuthenticatedClient(login, None)
 
     async def spend(self, client: AuthenticatedClient, address: str) -> None:
         """An assertion counts once. Raises `RefusedClient` the second time."""

@@ -1,7 +1,8 @@
 """What standard clients ask: a token, to revoke one, and whether one counts (RFC 6749, 7009, 7662).
 
 Each asks with its own credentials, and they are judged first. What is refused for its form, its
-scope or its owner spends nothing: an assertion is spent last, before there is an effect.
+scope or its owner spends nothing: an assertion is spent last, before there is an effect. To
+count a session is one: what is refused as one too many has spent its assertion.
 """
 
 from typing import Any

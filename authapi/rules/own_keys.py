@@ -6,14 +6,16 @@ from typing import Any
 
 from authapi.credentials.assertions import PublicKey
 from authapi.credentials.claims import Claims
+from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import digest_of, new_client_key
 from authapi.engines.database import Database, Row
-from authapi.errors import InvalidRequest
+from authapi.errors import InvalidClient, InvalidRequest, RefusedClient
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.managers import Managers
 from authapi.managing.refusals import KeyTaken
 from authapi.managing.showing import key_json
+from authapi.rules.client_authentication import ClientAuthentication
 from authapi.store import client_keys, own_keys
 from authapi.store.clients import find_client
 from authapi.telemetry import audit
@@ -29,30 +31,43 @@ SHOWN_SECONDS = 0.1
 class OwnKeys:
     """Of the client whose session it is, and never of another."""
 
-    def __init__(self, database: Database, managers: Managers, failed_logins: FailedLogins) -> None:
+    def __init__(
+        self,
+        database: Database,
+        managers: Managers,
+        failed_logins: FailedLogins,
+        authentication: ClientAuthentication,
+    ) -> None:
         self._database = database
         self._managers = managers
         self._failed_logins = failed_logins
+        self._authentication = authentication
 
     async def list(self, session: Claims) -> list[dict[str, Any]]:
         """The oldest first. One of them has opened the session."""
         rows = await own_keys.list_own_keys(self._database, session.sub)
         return [key_json(row) | {"current": row["id"] == session.key_id} for row in rows]
 
-    async def rotate(self, session: Claims, public_key: PublicKey | None) -> dict[str, Any]:
+    async def rotate(
+        self, session: Claims, shown: ClientCredentials, address: str, public_key: PublicKey | None
+    ) -> dict[str, Any]:
         """Make the next key, or take this public one. It is good at once, on every worker.
+
+        What is shown proves that the caller has the key that opened the session: a token alone,
+        which may be stolen, would become a key, which has all scopes and outlives the token.
 
         It ends when the key does that opened the session, so that no client has a key for longer
         than its operator allows. Another one that the latter has made ends after the overlap: its
         answer may have been lost, and nobody know it.
 
-        Raises `InvalidToken` if the session or its key is over, `TooManyKeys`, `KeyTaken`, and
-        `InvalidRequest` if a key that signs is to be followed by a secret.
+        Raises `InvalidClient`, `TooManyFailures`, `InvalidToken` if the session is over,
+        `TooManyKeys`, `KeyTaken`, and `InvalidRequest` if a secret is to follow a key that signs.
         """
-        opener = await own_keys.find_own_key(self._database, session.sub, session.key_id)
-        if public_key is None and opener is not None and opener["public_key"] is not None:
+        now = int(self._managers.clock())
+        if public_key is None and shown.client_assertion is not None:
             raise InvalidRequest("no public key", {"public_key": ["Needed, as the key signs."]})
-        secret, now = new_client_key(), int(self._managers.clock())
+        await self._prove(session, shown, address, now)
+        secret = new_client_key()
         try:
             key = public_key or secret
             made = await own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS)
@@ -63,6 +78,16 @@ class OwnKeys:
         audit.record("key_rotated", client=session.sub, key_id=made["id"], made_by=session.key_id)
         answer = {"user_id": session.sub, "key_id": made["id"], "expires_at": made["expires_at"]}
         return answer if public_key else answer | {"client_key": secret.text}
+
+    async def _prove(
+        self, session: Claims, shown: ClientCredentials, address: str, now: float
+    ) -> None:
+        try:
+            client = await self._authentication.identify(shown, address, now, session.key_id)
+            await self._authentication.spend(client, address)
+        except RefusedClient as refusal:
+            refusal.headers = InvalidClient.headers  # the challenge of a token, and not Basic
+            raise
 
     async def end(self, session: Claims, key_id: str) -> None:
         """End a key, and every session that it began, on every worker. A repeat changes nothing.
@@ -96,7 +121,7 @@ async def _revoke(manager: Manager, key: Row, by: str) -> None:
     async def decide() -> set[str]:
         client = await find_client(manager.database, key["client_id"])
         revoked = await client_keys.revoke_keys(manager.database, [key["id"]], manager.clock())
-        if client is not None:
+        if revoked and client:
             await manager.keep_administrator(client)
         return revoked
 

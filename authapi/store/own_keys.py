@@ -91,12 +91,17 @@ SUPERSEDE = (
 )
 
 
+def _is_open(key: Row, now: int) -> bool:
+    return not key["revoked_at"] and (key["expires_at"] is None or key["expires_at"] > now)
+
+
 async def make_next_key(
     database: Database, session: Claims, key: NewKey, now: int, overlap: int
 ) -> Row:
     """Add a key that ends when the one does that opened the session, which stays as it is. Another
     one that the latter has made before ends `overlap` seconds from now. Returns its `id` and
-    its `expires_at`; a public key that a repeat brings again is the one that was added.
+    its `expires_at`; a public key that a repeat brings again is the one that was added, while that
+    is open.
 
     Raises `InvalidToken` unless the session and its key count, `TooMany` if the client has
     `MAX_KEYS` that are open or younger than `overlap`, and `KnownKey`.
@@ -111,7 +116,7 @@ async def make_next_key(
         if found is None or await is_ended(database, session):
             raise InvalidToken("ended key", client=session.sub, session=session.sid)
         known = await database.fetch_one(FIND_DIGEST, {"digest": key.digest})
-        if known and known["made_by"] == session.key_id and known["revoked_at"] is None:
+        if known and known["made_by"] == session.key_id and _is_open(known, now):
             return known
         asked = {"sub": session.sub, "now": now, "after": now - overlap}
         if await database.fetch_val(COUNT_KEYS, asked) >= MAX_KEYS:

@@ -113,6 +113,8 @@ class RotationPayload(StrictPayload):
 
 
 class OwnRotationPayload(StrictPayload):
+    client_key = text("The key that opened the session.")
+    client_assertion = text("In its place: a JWT that the public key's owner has signed.")
     public_key = public_key()
 
 

@@ -40,7 +40,7 @@ def refresh(file: Path) -> None:
     (current,) = (each for each in ask("GET", "/me/keys", token)["keys"] if each["current"])
     if current["made_by"]:
         ask("DELETE", f"/me/keys/{current['made_by']}", token)
-    write(file, ask("POST", "/me/keys/rotate", token)["client_key"])
+    write(file, ask("POST", "/me/keys/rotate", token, client_key=key)["client_key"])
     ask("POST", "/logout", token)
 
 

@@ -62,7 +62,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         tokens = log_in(api, keys)
         clock.advance(1)
         asyncio.run(revoke(url, keys["revoked"].id))
-        yield Attacked(api, names_of(keys, foreign), tokens)
+        yield Attacked(api, names_of(keys, foreign, tokens["self"]), tokens)
 
 
 async def prepare(url: str, own: str, foreign: str, keys: dict[str, ClientKey]) -> None:
@@ -103,9 +103,13 @@ def log_in(api: TestClient, keys: dict[str, ClientKey]) -> dict[str, str]:
     }
 
 
-def names_of(keys: dict[str, ClientKey], foreign: str) -> dict[str, str]:
+def names_of(keys: dict[str, ClientKey], foreign: str, token: str) -> dict[str, str]:
     other = new_client_key()
     return {
+        "key": keys["key"].text,
+        "key_id": keys["key"].id,
+        "expired_key": keys["expired"].text,
+        "token": token,
         "foreign_id": keys["foreign"].id,
         "foreign_key": keys["foreign"].text,
         "foreign_digest": keys["foreign"].digest,

@@ -75,8 +75,16 @@ def session(api: TestClient, key: str) -> dict[str, str]:
     return bearer(log_in(api, key)["access_token"])
 
 
-def rotate(api: TestClient, as_client: dict[str, str], **body: str) -> Any:
-    return assert_answer(api.post("/me/keys/rotate", headers=as_client, json=body), 200)
+def ask_next(
+    api: TestClient, key: str, as_client: dict[str, str] | None = None, **body: Any
+) -> Any:
+    """As `as_client`, or in a new session, with the key as the proof."""
+    headers = as_client or session(api, key)
+    return api.post("/me/keys/rotate", headers=headers, json={"client_key": key} | body)
+
+
+def rotate(api: TestClient, key: str, **body: Any) -> Any:
+    return assert_answer(ask_next(api, key, **body), 200)
 
 
 def own_keys(api: TestClient, as_client: dict[str, str]) -> list[dict[str, Any]]:
@@ -92,7 +100,7 @@ def test_a_client_makes_its_next_key_uses_it_and_ends_the_old_one(
     api: TestClient, billing: Registered, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = session(api, billing.key)
-    made = rotate(api, old)
+    made = rotate(api, billing.key)
     assert made == {
         "user_id": billing.id,
         "key_id": made["client_key"].split("_")[1],
@@ -138,7 +146,7 @@ def test_a_client_lists_its_keys_and_nothing_of_others(
         "current": True,
     }
     clock.advance(1)
-    made = rotate(api, as_client)
+    made = rotate(api, billing.key)
     oldest, newest = own_keys(api, session(api, made["client_key"]))
     assert (newest["key_id"], newest["made_by"]) == (made["key_id"], billing.key_id)
     assert (newest["current"], oldest["current"]) == (True, False)
@@ -188,34 +196,32 @@ def test_a_next_key_ends_with_the_one_that_made_it(
     """Else a client would outlive the end that its operator has set."""
     until, limited = int(NOW) + 90, new_client_key()
     do(lambda db: client_keys.add_key(db, billing.id, limited, int(NOW), until))
-    made = rotate(api, session(api, limited.text))
+    made = rotate(api, limited.text)
     assert made["expires_at"] == until
     clock.advance(60)
-    again = rotate(api, session(api, made["client_key"]))
+    again = rotate(api, made["client_key"])
     assert again["expires_at"] == until
     last = session(api, again["client_key"])
     clock.advance(30)
     log_in(api, again["client_key"], 401)
     # A token outlives its key, and makes no other one.
     assert api.get("/secure-data", headers=last).status_code == 200
-    assert_refused(api.post("/me/keys/rotate", headers=last), 401, "invalid_token")
+    assert_refused(ask_next(api, again["client_key"], last), 401, "invalid_client")
 
 
 def test_an_operators_overlap_bounds_what_is_made_in_it(
     api: TestClient, billing: Registered, do: Do
 ) -> None:
-    as_client, until = session(api, billing.key), int(NOW) + 50
-    key = new_client_key()
+    key, until = new_client_key(), int(NOW) + 50
     do(lambda db: client_keys.rotate_keys(db, billing.id, key, int(NOW), until))
-    assert rotate(api, as_client)["expires_at"] == until
+    assert rotate(api, billing.key)["expires_at"] == until
 
 
 def test_a_key_whose_answer_was_lost_ends_after_the_overlap(
     api: TestClient, billing: Registered, clock: Clock
 ) -> None:
-    as_client = session(api, billing.key)
-    lost = rotate(api, as_client)["client_key"]
-    made = rotate(api, as_client)["client_key"]
+    lost = rotate(api, billing.key)["client_key"]
+    made = rotate(api, billing.key)["client_key"]
     for key in (billing.key, lost, made):
         log_in(api, key)  # so nobody is refused, should it not be lost
     clock.advance(OVERLAP_SECONDS)
@@ -226,11 +232,10 @@ def test_a_key_whose_answer_was_lost_ends_after_the_overlap(
 
 def test_what_other_keys_made_goes_on(api: TestClient, billing: Registered, clock: Clock) -> None:
     """Machines that each have a key of their own do not end each other's."""
-    as_client = session(api, billing.key)
-    one = rotate(api, as_client)["client_key"]
-    of_one = rotate(api, session(api, one))["client_key"]
-    other = rotate(api, session(api, of_one))["client_key"]
-    rotate(api, session(api, of_one))
+    one = rotate(api, billing.key)["client_key"]
+    of_one = rotate(api, one)["client_key"]
+    other = rotate(api, of_one)["client_key"]
+    rotate(api, of_one)
     clock.advance(OVERLAP_SECONDS)
     for key in (billing.key, one, of_one):
         log_in(api, key)
@@ -241,15 +246,15 @@ def test_a_client_has_a_bounded_number_of_keys(
     api: TestClient, billing: Registered, clock: Clock
 ) -> None:
     as_client = session(api, billing.key)
-    made = [rotate(api, as_client) for _ in range(MAX_KEYS - 1)]
+    made = [rotate(api, billing.key) for _ in range(MAX_KEYS - 1)]
     # To end one makes no room for another, or there would be any number of rows.
     assert_answer(end(api, as_client, made[-1]["key_id"]), 200)
-    response = api.post("/me/keys/rotate", headers=as_client)
+    response = ask_next(api, billing.key, as_client)
     assert_refused(response, 429, "too_many_keys")
     assert response.headers["retry-after"] == str(OVERLAP_SECONDS)
     assert len(own_keys(api, as_client)) == MAX_KEYS
     clock.advance(OVERLAP_SECONDS + 1)
-    rotate(api, session(api, billing.key))
+    rotate(api, billing.key)
 
 
 @pytest.fixture
@@ -275,22 +280,61 @@ def test_what_was_ended_makes_no_key_even_where_that_is_not_known_yet(
         }[what]
     )
     assert_answer(behind.get("/secure-data", headers=as_client), 200)
-    assert_refused(behind.post("/me/keys/rotate", headers=as_client), 401, "invalid_token")
+    assert_refused(ask_next(behind, billing.key, as_client), 401, "invalid_token")
     assert len(do(lambda db: client_keys.list_keys(db, billing.id))) == 1
 
 
 def test_a_client_that_is_gone_makes_no_key(api: TestClient, billing: Registered, do: Do) -> None:
     as_client = session(api, billing.key)
     do(lambda db: db.execute("DELETE FROM client_keys"))
-    assert_refused(api.post("/me/keys/rotate", headers=as_client), 401, "invalid_token")
+    assert_answer(ask_next(api, billing.key, as_client), 401)
 
 
 def test_a_slip_makes_no_key(api: TestClient, billing: Registered) -> None:
     as_client = session(api, billing.key)
-    response = api.post("/me/keys/rotate", headers=as_client, json={"publick_key": "x"})
+    response = ask_next(api, billing.key, publick_key="x")
     assert_refused(response, 400, "invalid_request")
     assert response.json()["fields"] == {"publick_key": ["Unknown field."]}
     assert len(own_keys(api, as_client)) == 1
+
+
+# Proof of the key
+
+
+def test_a_token_alone_makes_no_key(api: TestClient, billing: Registered, do: Do) -> None:
+    """Else a stolen one with the scope keys:self would become every scope, for good."""
+    as_client, other = session(api, billing.key), new_client_key()
+    do(lambda db: client_keys.add_key(db, billing.id, other, int(NOW)))
+    foreign = create(do, "another")
+    response = api.post("/me/keys/rotate", headers=as_client, json={})
+    assert_refused(response, 400, "invalid_request")
+    assert set(response.json()["fields"]) == {"client_key"}
+    for key in (other.text, foreign.key, new_client_key().text, billing.key_id, "x"):
+        assert_refused(ask_next(api, key, as_client), 401, "invalid_client")
+    assert len(own_keys(api, as_client)) == 2
+
+
+def test_whoever_guesses_the_proof_is_slowed_down(
+    settings: Settings, billing: Registered, clock: Clock
+) -> None:
+    limited = replace(settings, login_failures_by_address="3/hour")
+    with TestClient(create_app(limited, clock)) as api:
+        as_client = session(api, billing.key)
+        for _ in range(3):
+            refused = ask_next(api, new_client_key().text, as_client)
+            assert_refused(refused, 401, "invalid_client")
+        assert_refused(ask_next(api, billing.key, as_client), 429, "too_many_failures")
+
+
+def test_the_only_administrator_keeps_its_last_key(api: TestClient, do: Do, clock: Clock) -> None:
+    root = create(do, "root", "keys:self admin:write")
+    as_client = session(api, root.key)
+    assert_refused(end(api, as_client, root.key_id), 409, "last_administrator")
+    made = rotate(api, root.key)
+    assert_answer(end(api, session(api, made["client_key"]), root.key_id), 200)
+    # Whoever shows a key could do worse with it.
+    assert assert_answer(end_shown(api, made["client_key"]), 200) == SHOWN
+    log_in(api, made["client_key"], 401)
 
 
 # Keys that leaked
@@ -375,9 +419,20 @@ def signed_session(api: TestClient, client_id: str, key: Any = PRIVATE) -> dict[
     return bearer(token)
 
 
+def ask_signed(
+    api: TestClient, client_id: str, as_client: dict[str, str], key: Any = PRIVATE, **body: Any
+) -> Any:
+    proof = {"client_assertion": assertion(key, client_id)}
+    return api.post("/me/keys/rotate", headers=as_client, json=proof | body)
+
+
+def rotate_signed(api: TestClient, client_id: str, as_client: dict[str, str], **body: Any) -> Any:
+    return assert_answer(ask_signed(api, client_id, as_client, **body), 200)
+
+
 def test_a_client_that_signs_brings_its_next_public_key(api: TestClient, signing: str) -> None:
     old = signed_session(api, signing)
-    made = rotate(api, old, public_key=public_pem(NEXT).decode())
+    made = rotate_signed(api, signing, old, public_key=public_pem(NEXT).decode())
     assert set(made) == {"user_id", "key_id", "expires_at"}
     new = signed_session(api, signing, NEXT)
     (former,) = (key["key_id"] for key in own_keys(api, new) if not key["current"])
@@ -387,14 +442,43 @@ def test_a_client_that_signs_brings_its_next_public_key(api: TestClient, signing
 
 def test_a_repeat_with_the_same_public_key_adds_no_other(api: TestClient, signing: str) -> None:
     as_client, public = signed_session(api, signing), json.dumps(NEXT.public)
-    made = [rotate(api, as_client, public_key=public) for _ in range(3)]
+    made = [rotate_signed(api, signing, as_client, public_key=public) for _ in range(3)]
     assert made[0] == made[1] == made[2]
     assert len(own_keys(api, as_client)) == 2
 
 
+def test_a_public_key_that_has_ended_is_not_given_back(
+    api: TestClient, signing: str, clock: Clock
+) -> None:
+    as_client, public = signed_session(api, signing), json.dumps(NEXT.public)
+    rotate_signed(api, signing, as_client, public_key=public)
+    rotate_signed(api, signing, as_client, public_key=json.dumps(ES256().public))
+    clock.advance(OVERLAP_SECONDS)
+    now: dict[str, Any] = {"iat": int(clock()), "exp": int(clock()) + 60}
+    form = shown(assertion(PRIVATE, signing, **now), grant_type="client_credentials")
+    token = assert_answer(api.post("/oauth/token", data=form), 200)["access_token"]
+    body = {"client_assertion": assertion(PRIVATE, signing, **now), "public_key": public}
+    response = api.post("/me/keys/rotate", headers=bearer(token), json=body)
+    assert_refused(response, 409, "key_taken")
+
+
+def test_an_assertion_proves_a_key_once_and_that_of_the_session_alone(
+    api: TestClient, signing: str, billing: Registered
+) -> None:
+    as_client, public = signed_session(api, signing), json.dumps(NEXT.public)
+    proof: dict[str, Any] = {"client_assertion": assertion(PRIVATE, signing)}
+    body = proof | {"public_key": public}
+    assert_answer(api.post("/me/keys/rotate", headers=as_client, json=body), 200)
+    for wrong in (body, {"client_assertion": assertion(NEXT, signing), "public_key": public}):
+        refused = api.post("/me/keys/rotate", headers=as_client, json=wrong)
+        assert_refused(refused, 401, "invalid_client")
+    both = ask_next(api, billing.key, **proof)
+    assert_refused(both, 400, "invalid_request")
+
+
 def test_a_client_that_signs_gets_no_secret(api: TestClient, signing: str) -> None:
     """Its operator chose that there is none to be stolen."""
-    response = api.post("/me/keys/rotate", headers=signed_session(api, signing))
+    response = ask_signed(api, signing, signed_session(api, signing))
     assert_refused(response, 400, "invalid_request")
     assert set(response.json()["fields"]) == {"public_key"}
 
@@ -402,7 +486,7 @@ def test_a_client_that_signs_gets_no_secret(api: TestClient, signing: str) -> No
 def test_a_client_with_a_secret_may_go_over_to_a_public_key(
     api: TestClient, billing: Registered
 ) -> None:
-    rotate(api, session(api, billing.key), public_key=public_pem(NEXT).decode())
+    rotate(api, billing.key, public_key=public_pem(NEXT).decode())
     assert signed_session(api, billing.id, NEXT)
 
 
@@ -411,9 +495,9 @@ def test_a_public_key_that_is_known_or_none_is_refused(
 ) -> None:
     as_client = session(api, billing.key)
     known = {"public_key": public_pem(PRIVATE).decode()}
-    assert_refused(api.post("/me/keys/rotate", headers=as_client, json=known), 409, "key_taken")
+    assert_refused(ask_next(api, billing.key, as_client, **known), 409, "key_taken")
     for wrong in ("{}", "ck_", json.dumps(PRIVATE.jwk)):
-        response = api.post("/me/keys/rotate", headers=as_client, json={"public_key": wrong})
+        response = ask_next(api, billing.key, as_client, public_key=wrong)
         assert_refused(response, 400, "invalid_request")
         assert set(response.json()["fields"]) == {"public_key"}
     assert len(own_keys(api, as_client)) == 1
