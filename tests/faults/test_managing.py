@@ -14,7 +14,14 @@ import pytest
 
 from authapi.engines.database import Database
 from tests.faults.client import Node
-from tests.faults.services import Administrator, Service, administrator, serve_file, serve_nodes
+from tests.faults.services import (
+    Administrator,
+    Service,
+    administrator,
+    manage,
+    serve_file,
+    serve_nodes,
+)
 from tests.postgres import Postgres, run_postgres
 
 ANSWER_SECONDS = 3.0
@@ -95,6 +102,31 @@ def test_while_another_process_has_the_write_lock_a_change_is_refused_in_time(
         await node.close()
 
     with serve_file(file, WORKERS="1", MANAGEMENT="on") as service:
+        asyncio.run(act(service))
+
+
+def test_so_are_a_login_that_is_counted_and_a_rotation_of_ones_own_key(tmp_path: Path) -> None:
+    file = tmp_path / "auth.db"
+
+    async def act(service: Service) -> None:
+        (node,) = service.nodes()
+        (client,) = await asyncio.to_thread(service.register, "client")
+        await manage(service, "set-scopes", "client", "keys:self")
+        await manage(service, "set-limits", "client", "--sessions", "9")
+        proof: dict[str, Any] = {"client_key": client.key}
+        _, _, pair = await node.ask("POST", "/login", payload=proof)
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for path, token in (("/login", ""), ("/me/keys/rotate", pair["access_token"])):
+                start = time.monotonic()
+                status, _, _ = await node.ask("POST", path, token, proof)
+                assert (status, time.monotonic() - start < ANSWER_SECONDS) == (503, True)
+            other.execute("ROLLBACK")
+        for path, token in (("/login", ""), ("/me/keys/rotate", pair["access_token"])):
+            assert (await node.ask("POST", path, token, proof))[0] == 200
+        await node.close()
+
+    with serve_file(file, WORKERS="1") as service:
         asyncio.run(act(service))
 
 
