@@ -128,7 +128,7 @@ async def set_limits(
 async def list_clients(database: Database, settings: Settings) -> Report:
     """List the clients, the oldest first."""
     rows = await every_client(operator(database, settings))
-    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "LIMITS", "SCOPES")
+    header = ("ID", "NAME", "STATE", "KEYS", "CREATED", "LAST USED", "SCOPES")
     return Report(
         [listed_json(row) for row in rows],
         table(header, map(_cells, rows)) if rows else "There is no client; see create-client.",
@@ -136,14 +136,15 @@ async def list_clients(database: Database, settings: Settings) -> Report:
 
 
 def _cells(client: Row) -> tuple[str, ...]:
+    state = "enabled" if client["disabled_at"] is None else "disabled"
+    limits = limits_of(client)
     return (
         client["id"],
         client["name"],
-        "enabled" if client["disabled_at"] is None else "disabled",
+        f"{state}, {limits}" if limits != "none" else state,
         str(client["open_keys"]),
         moment(client["created_at"]),
         moment(client["last_used_at"]),
-        limits_of(client),
         client["scopes"],
     )
 

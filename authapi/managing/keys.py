@@ -16,10 +16,8 @@ from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import key_json, state_of
 from authapi.store import client_keys, clients
 from authapi.store.client_keys import KnownKey
+from authapi.store.own_keys import MAX_KEYS
 from authapi.telemetry import audit
-
-MAX_OPEN_KEYS = 20
-"""Of a client, as many as it may make itself."""
 
 
 async def add(
@@ -88,7 +86,7 @@ async def rotate(
 async def _demand_room(manager: Manager, client_id: str) -> None:
     """For one more key. The operator may make any number."""
     is_bounded = manager.claims is not None
-    if is_bounded and (await owner_of(manager, client_id)).open_keys >= MAX_OPEN_KEYS:
+    if is_bounded and (await owner_of(manager, client_id)).open_keys >= MAX_KEYS:
         raise TooManyOpenKeys(TooManyOpenKeys.description)
 
 

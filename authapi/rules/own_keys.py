@@ -70,7 +70,10 @@ class OwnKeys:
         secret = new_client_key()
         try:
             key = public_key or secret
-            made = await own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS)
+            manager = self._managers.by(self._database, session)
+            made = await manager.alone(
+                lambda: own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS)
+            )
         except client_keys.KnownKey:
             raise KeyTaken(KeyTaken.description) from None
         except own_keys.TooMany:

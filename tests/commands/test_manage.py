@@ -57,7 +57,8 @@ def test_create_client_prints_the_key_and_nothing_else(
     result = manage("create-client", "billing", "--json")
     report = json.loads(result.stdout)
     assert set(report) == {
-        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "key_id", "client_key"
+        "user_id", "name", "scopes", "metadata", "created_at", "disabled_at", "login_limit",
+        "session_limit", "key_id", "client_key",
     }  # fmt: skip
     event = json.loads(result.stderr)
     assert (event["event"], event["client"]) == ("client_created", report["user_id"])
@@ -122,9 +123,8 @@ def test_list_clients_tells_who_there_is(manage: Manage) -> None:
     assert len(lines) == 2
     for line in lines:
         cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
-        client_id, name, state, keys, created, used, limits, scopes = cells
+        client_id, name, state, keys, created, used, scopes = cells
         assert ids[name] == client_id
-        assert limits == "none"
         assert state == ("disabled" if name == "archive" else "enabled")
         assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", created)
         assert (keys, used) == ("1", "never")

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from authapi.credentials.client_keys import new_client_key
-from authapi.managing.keys import MAX_OPEN_KEYS
+from authapi.store.own_keys import MAX_KEYS
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock
 from tests.managing.conftest import Admin, log_in, on_one_engine
@@ -159,7 +159,7 @@ def test_a_client_has_so_many_open_keys_and_no_more(root: Admin, path: str) -> N
     """Of which the answer to the last names all, and is kept."""
     made = root.make("billing")
     place = f"/admin/clients/{made['user_id']}/{path}"
-    for number in range(MAX_OPEN_KEYS - 1):
+    for number in range(MAX_KEYS - 1):
         key = f"request-number-{number}"
         assert_answer(root.call("POST", place, {}, Idempotency_Key=key), 201)
     assert_refused(root.call("POST", place, {}), 409, "too_many_open_keys")
