@@ -67,18 +67,18 @@ class OwnKeys:
         if public_key is None and shown.client_assertion is not None:
             raise InvalidRequest("no public key", {"public_key": ["Needed, as the key signs."]})
         await self._prove(session, shown, address, now)
-        secret = new_client_key()
+        secret, named = new_client_key(), {"client": session.sub, "made_by": session.key_id}
         try:
             key = public_key or secret
             manager = self._managers.by(self._database, session)
             made = await manager.alone(
-                lambda: own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS)
+                lambda: own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS),
+                lambda made: audit.record("key_rotated", key_id=made["id"], **named),
             )
         except client_keys.KnownKey:
             raise KeyTaken(KeyTaken.description) from None
         except own_keys.TooMany:
             raise TooManyKeys(OVERLAP_SECONDS, client=session.sub) from None
-        audit.record("key_rotated", client=session.sub, key_id=made["id"], made_by=session.key_id)
         answer = {"user_id": session.sub, "key_id": made["id"], "expires_at": made["expires_at"]}
         return answer if public_key else answer | {"client_key": secret.text}
 
