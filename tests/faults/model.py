@@ -489,6 +489,8 @@ class Link:
                         "id": client_id,
                         "scopes": "",
                         "disabled_at": client.disabled_at,
+                        "login_limit": None,
+                        "session_limit": None,
                         "key_id": client.key.id,
                         "expires_at": None,
                         "revoked_at": client.revoked_at,
