@@ -52,7 +52,7 @@ def of_refusal(status: int, kinds: Sequence[type[Refusal]]) -> dict[str, Any]:
         headers["Retry-After"] = _ref("RetryAfter")
     if status == 415:
         headers["Accept-Encoding"] = _ref("AcceptEncoding")
-    challenges = [each.headers.get("WWW-Authenticate", "") for each in kinds]
+    challenges = list(dict.fromkeys(each.headers.get("WWW-Authenticate", "") for each in kinds))
     if InsufficientScope in kinds:
         headers["WWW-Authenticate"] = _header("The scopes that are needed.", pattern="^Bearer ")
     elif any(challenges):
