@@ -225,7 +225,18 @@ def test_what_is_wrong_is_named(root: Admin, body: dict[str, object], field: str
 
 
 @on_one_engine
-@pytest.mark.parametrize("body", [{"disabled": 1}, {"disabled": "true"}, {"enabled": True}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"disabled": 1},
+        {"disabled": "true"},
+        {"enabled": True},
+        {"login_limit": "often"},
+        {"login_limit": "0/hour"},
+        {"session_limit": 0},
+        {"session_limit": "many"},
+    ],
+)
 def test_a_change_that_is_a_slip_changes_nothing(root: Admin, body: dict[str, object]) -> None:
     made = root.make("billing")
     response = root.call("PATCH", f"/admin/clients/{made['user_id']}", body)

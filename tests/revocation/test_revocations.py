@@ -213,6 +213,23 @@ def test_a_poll_does_not_bring_back_an_earlier_era(
     run(action)
 
 
+def test_what_is_ended_during_a_whole_reading_is_not_lost_by_it(
+    settings: Settings, clock: Clock, steady: Clock
+) -> None:
+    """Though the reading may have begun before that was committed."""
+
+    async def run() -> None:
+        async with Database(settings.database_url) as database:
+            copy = copy_of(database, clock, steady)
+            reading = asyncio.create_task(copy.read())
+            await asyncio.sleep(0)  # it has begun
+            await copy.enforce(ending("session", NOW))
+            await reading
+            assert await copy.is_ended(CLAIMS)
+
+    asyncio.run(run())
+
+
 def test_a_log_out_waits_for_the_copies_of_others(settings: Settings) -> None:
     async def run() -> None:
         database = Database(settings.database_url)
