@@ -76,6 +76,11 @@ class Settings:
     log_level: str = text("info", OneOf(["debug", "info", "warning", "error"]))
 
     @property
+    def secrets(self) -> list[str]:
+        """Those that there are, the newest first."""
+        return [each for each in (self.secret_key, *self.secret_key_fallbacks) if each]
+
+    @property
     def is_development(self) -> bool:
         """With nothing to sign with it makes a secret, and a demo client (development.py)."""
         return not self.secret_key and not self.signing_keys_file

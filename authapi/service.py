@@ -78,8 +78,8 @@ class Service:
             settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
         )
         feed = self.feed if self.signing_keys else None
-        secrets = (settings.secret_key, *settings.secret_key_fallbacks)
-        self.managers = Managers(self._revocations, feed, secrets)
+        # Without a secret, what is sealed hangs on the caller's `Idempotency-Key` alone.
+        self.managers = Managers(self._revocations, feed, settings.secrets or [""])
         self.own_keys = OwnKeys(self.database, self.managers, self.failed_logins, authentication)
         self.refusals = Refusals()
         self._reporter = Reporter(counts, self._gauges)
@@ -182,9 +182,8 @@ def create_database(settings: Settings) -> Database:
 
 
 def create_tokens(settings: Settings, clock: Clock) -> Tokens:
-    secrets = (settings.secret_key, *settings.secret_key_fallbacks)
     return Tokens(
-        [secret for secret in secrets if secret],
+        settings.secrets,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         access_seconds=settings.access_token_seconds,
