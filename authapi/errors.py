@@ -29,6 +29,7 @@ class Refusal(Exception):
         self, reason: str = "", fields: Mapping[str, list[str]] | None = None, **details: str
     ) -> None:
         super().__init__(reason or self.error)
+        self.reason = reason
         self.fields = fields
         self.details = details
 

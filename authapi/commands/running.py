@@ -76,7 +76,7 @@ def with_settings(command: Callable[Concatenate[Settings, P], Report]) -> Callab
         except (TemporarilyUnavailable, *FAULTS) as fault:
             raise Failure(explain(fault, Database(settings.database_url))) from None
         except Refusal as refusal:
-            raise Failure(str(refusal)) from None
+            raise Failure(refusal.reason or refusal.description) from None
 
     return run
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from authapi.managing.reading import RATE, is_rate
+from authapi.managing.reading import MAX_LIFE_SECONDS, RATE, is_rate
 from authapi.web.managing_schemas import MAX_SESSIONS
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-MAX_DAYS = 3650
+MAX_DAYS = MAX_LIFE_SECONDS // SECONDS["d"]
 
 
 class Duration(click.ParamType[int]):

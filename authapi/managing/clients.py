@@ -13,14 +13,13 @@ from authapi.managing.changes import Changed, Changes, record
 from authapi.managing.manager import Manager
 from authapi.managing.refusals import (
     ChangedMeanwhile,
-    KeyTaken,
     NameTaken,
     PreconditionFailed,
+    refusing_known_keys,
 )
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import client_json, version_of
 from authapi.store import administration, clients
-from authapi.store.client_keys import KnownKey
 from authapi.store.revocations import end_client, ending_by_operator
 from authapi.telemetry import audit
 
@@ -54,17 +53,16 @@ async def create(
 
     async def register() -> dict[str, Any]:
         given = (client_id, name, key, now, scopes)
-        try:
-            if not await clients.create_client(manager.database, *given, metadata=metadata):
-                raise NameTaken(_TAKEN.format(name))
-        except KnownKey:
-            raise KeyTaken(KeyTaken.description) from None
+        with refusing_known_keys():
+            is_new = await clients.create_client(manager.database, *given, metadata=metadata)
+        if not is_new:
+            raise NameTaken(_TAKEN.format(name))
         made = client_json(await read(manager, client_id)) | {"key_id": key.id}
         return made if public_key else made | {"client_key": client_key.text}
 
     told = {"client": client_id, "key_id": key.id, "name": name, "scopes": scopes}
     record = partial(audit.record, "client_created", **told)
-    return (await once(manager, repeatable, register, record)).answer
+    return await once(manager, repeatable, register, record)
 
 
 class WouldEndSessions(Exception):
@@ -81,23 +79,20 @@ async def change(
     """Change a client, all of it or nothing.
 
     Raises `NotFound`, `ExceedsOwnScopes`, `PreconditionFailed`, `NameTaken`, `LastAdministrator`;
-    and `WouldEndSessions` where that is so and `may_end` none.
+    and `WouldEndSessions` if a scope is taken away, and that `may_end` none.
     """
     if changes.scopes is not None:
         manager.demand_own(changes.scopes, "scopes")
 
     async def decide() -> Changed:
         was = await _find(manager, client_id, versions)
-        takes_away = changes.scopes is not None and not is_within(
-            was["scopes"].split(), changes.scopes
-        )
-        ends = takes_away or changes.disabled is True
-        if ends and not may_end:
-            raise WouldEndSessions
-        await _apply(manager, was, changes)
+        await _apply(manager, was, changes, may_end)
+        client = await read(manager, client_id)
+        has_less = not is_within(was["scopes"].split(), client["scopes"])
+        ends = has_less or changes.disabled is True
         if ends:
             await manager.keep_administrator(was)
-        return Changed(was, await read(manager, client_id), ends)
+        return Changed(was, client, ends)
 
     changed = await manager.decide(decide, record)
     await manager.settle()
@@ -111,15 +106,17 @@ async def _find(manager: Manager, client_id: str, versions: Versions) -> Row:
     return client
 
 
-async def _apply(manager: Manager, was: Row, changes: Changes) -> None:
+async def _apply(manager: Manager, was: Row, changes: Changes, may_end: bool) -> None:
     database, client_id, now = manager.database, was["id"], manager.clock()
-    name = changes.name
+    name, scopes = changes.name, changes.scopes
     if name is not None and not await clients.rename_client(database, client_id, name, now):
         raise NameTaken(_TAKEN.format(name))
     if changes.metadata is not None:
         await clients.note_metadata(database, client_id, changes.metadata)
-    if changes.scopes is not None:
-        await clients.set_scopes(database, client_id, changes.scopes, True, now)
+    if scopes is not None:
+        former = await clients.set_scopes(database, client_id, scopes, may_end, now)
+        if former is None:
+            raise WouldEndSessions
     if changes.disabled is True:
         await clients.disable_client(database, client_id, now)
     if changes.disabled is False:
@@ -165,7 +162,7 @@ async def delete(manager: Manager, client_id: str, versions: Versions = None) ->
         if not (
             is_same and await administration.delete_client(manager.database, client_id, era, now)
         ):
-            raise ChangedMeanwhile(ChangedMeanwhile.description)
+            raise ChangedMeanwhile
 
     disabled = partial(audit.record, "client_disabled", client=client_id)
     client, era = await manager.decide(disable, lambda _: disabled())

@@ -11,11 +11,10 @@ from authapi.engines.database import Row
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.reading import end_of
-from authapi.managing.refusals import KeyTaken, TooManyOpenKeys
+from authapi.managing.refusals import TooManyOpenKeys, refusing_known_keys
 from authapi.managing.repeats import Repeatable, once
-from authapi.managing.showing import key_json, state_of
+from authapi.managing.showing import key_json
 from authapi.store import client_keys, clients
-from authapi.store.client_keys import KnownKey
 from authapi.store.own_keys import MAX_KEYS
 from authapi.telemetry import audit
 
@@ -37,16 +36,13 @@ async def add(
         await manager.find_client(client_id)
         end_of(expires_at, now)  # here, since a repeat may come later
         await _demand_room(manager, client_id)
-        try:
+        with refusing_known_keys():
             await client_keys.add_key(manager.database, client_id, key, now, expires_at)
-        except KnownKey:
-            raise KeyTaken(KeyTaken.description) from None
         shown = {} if public_key else {"client_key": client_key.text}
         return {"user_id": client_id} | shown | {"key_id": key.id, "expires_at": expires_at}
 
     record = partial(audit.record, "key_added", client=client_id, key_id=key.id)
-    done = await once(manager, repeatable, give, record)
-    return done.answer
+    return await once(manager, repeatable, give, record)
 
 
 async def rotate(
@@ -68,26 +64,24 @@ async def rotate(
         client = await manager.find_client(client_id)
         await _demand_room(manager, client_id)
         until = now + overlap_seconds
-        try:
+        with refusing_known_keys():
             old = await client_keys.rotate_keys(manager.database, client_id, key, now, until)
-        except KnownKey:
-            raise KeyTaken(KeyTaken.description) from None
         await manager.keep_administrator(client)
         shown = {} if public_key else {"client_key": client_key.text}
         answer = {"user_id": client_id} | shown | {"key_id": key.id}
         return answer | {"old_keys": [key_json(each) for each in old]}
 
     record = partial(audit.record, "key_rotated", client=client_id, key_id=key.id)
-    done = await once(manager, repeatable, exchange, record)
+    answer = await once(manager, repeatable, exchange, record)
     await manager.settle()
-    return done.answer
+    return answer
 
 
 async def _demand_room(manager: Manager, client_id: str) -> None:
     """For one more key. The operator may make any number."""
     is_bounded = manager.claims is not None
     if is_bounded and (await owner_of(manager, client_id)).open_keys >= MAX_KEYS:
-        raise TooManyOpenKeys(TooManyOpenKeys.description)
+        raise TooManyOpenKeys
 
 
 async def find(manager: Manager, key_id: str) -> Row:
@@ -124,7 +118,7 @@ async def owner_of(manager: Manager, client_id: str) -> Owner:
     """A key may outlive its client only where rows were deleted by hand."""
     client = await clients.find_client(manager.database, client_id)
     keys, now = await client_keys.list_keys(manager.database, client_id), manager.clock()
-    open_keys = sum(state_of(key, now) == "open" for key in keys)
+    open_keys = sum(client_keys.is_open(key, now) for key in keys)
     return Owner(client_id, client["name"] if client else "", open_keys)
 
 

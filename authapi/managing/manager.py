@@ -12,8 +12,7 @@ from authapi.engines.database import Database, Row
 from authapi.errors import InvalidToken
 from authapi.http_errors import NotFound
 from authapi.managing.refusals import ExceedsOwnScopes, LastAdministrator
-from authapi.store import administration
-from authapi.store.administration import ADMINISTERS, NobodyLeft
+from authapi.store.administration import ADMINISTERS, count_administrators
 from authapi.store.clients import find_client
 from authapi.store.revocations import is_ended, mark_registry_changed
 
@@ -76,10 +75,8 @@ class Manager:
     async def keep_administrator(self, was: Row) -> None:
         """After a change of the client that `was` so: raises `LastAdministrator` if it was the last
         that could log in and manage. The operator can make another one."""
-        if self.claims is None:
+        if self.claims is None or ADMINISTERS not in was["scopes"].split():
             return
-        try:
-            await administration.keep_administrator(self.database, was, self.clock())
-        except NobodyLeft:
+        if not await count_administrators(self.database, self.clock()):
             details = {"client": self.claims.sub, "target": was["id"]}
-            raise LastAdministrator("the last administrator", **details) from None
+            raise LastAdministrator("the last administrator", **details)

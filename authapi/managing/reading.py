@@ -95,7 +95,7 @@ def filters_of(asked: Mapping[str, str]) -> Filters:
 def end_of(expires_at: int | None, now: float) -> int | None:
     """When a key ends, if it does."""
     if expires_at is not None and not now < expires_at <= now + MAX_LIFE_SECONDS:
-        says = "A key ends in the future, and within 3650 days."
+        says = f"A key ends in the future, and within {MAX_LIFE_SECONDS // 86_400} days."
         raise InvalidRequest(says, {"expires_at": [says]})
     return expires_at
 

@@ -1,8 +1,10 @@
 """Refusals of what is asked of clients and keys, by whoever manages them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from authapi.errors import CHALLENGE, Refusal
+from authapi.store.client_keys import KnownKey
 
 
 class ExceedsOwnScopes(Refusal):
@@ -31,6 +33,15 @@ class KeyTaken(Refusal):
     status = 409
     error = "key_taken"
     description = "This key is registered already, or was once; make a new one."
+
+
+@contextmanager
+def refusing_known_keys() -> Iterator[None]:
+    """Within it, a key that was added before is refused. Raises `KeyTaken`."""
+    try:
+        yield
+    except KnownKey:
+        raise KeyTaken from None
 
 
 class TooManyOpenKeys(Refusal):

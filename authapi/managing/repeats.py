@@ -70,7 +70,7 @@ class Repeatable(NamedTuple):
         return AESGCM(hmac.digest(secret.encode(), made_of.encode(), "sha256"))
 
 
-class Done(NamedTuple):
+class _Done(NamedTuple):
     """What is answered. If it was kept, nothing was done but to find it."""
 
     answer: Json
@@ -82,16 +82,16 @@ async def once(
     repeatable: Repeatable | None,
     action: Callable[[], Awaitable[Json]],
     record: Callable[[], None],
-) -> Done:
+) -> Json:
     """Decide by `action`, whose answer is kept in the same transaction: of two that are sent at
     once, the second waits for the first, and gets its answer. `record` says what was done.
 
     Raises `IdempotencyKeyReused`; and for a repeat what `Manager.find_client` does of the client.
     """
 
-    async def run() -> Done:
+    async def run() -> _Done:
         if repeatable is None:
-            return Done(await action(), was_kept=False)
+            return _Done(await action(), was_kept=False)
         now, digest = manager.clock(), repeatable.digest
         kept = await find_answer(manager.database, digest, now)
         if kept is not None:
@@ -100,14 +100,14 @@ async def once(
             answer = repeatable.open(kept["sealed"])
             # It may hold a key, and since then the caller may have less, or the client more.
             await manager.find_client(answer["user_id"])
-            return Done(answer, was_kept=True)
+            return _Done(answer, was_kept=True)
         answer, expires_at = await action(), int(now) + WINDOW_SECONDS
         sealed = repeatable.seal(answer)
         await keep_answer(manager.database, digest, repeatable.fingerprint, sealed, expires_at)
-        return Done(answer, was_kept=False)
+        return _Done(answer, was_kept=False)
 
-    def record_once(done: Done) -> None:
+    def record_once(done: _Done) -> None:
         if not done.was_kept:
             record()
 
-    return await manager.decide(run, record_once)
+    return (await manager.decide(run, record_once)).answer

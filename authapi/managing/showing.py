@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from authapi.engines.database import Row
+from authapi.store.client_keys import is_open
 
 _OF_A_CLIENT = ("name", "scopes", "created_at", "disabled_at", "login_limit", "session_limit")
 _OF_A_LISTED = ("open_keys", "last_used_at")
@@ -45,4 +46,4 @@ def state_of(key: Row, now: float) -> str:
     """`open`, `ended` or `revoked`; of a disabled client an open key opens nothing either."""
     if key["revoked_at"] is not None:
         return "revoked"
-    return "ended" if key["expires_at"] is not None and key["expires_at"] <= now else "open"
+    return "open" if is_open(key, now) else "ended"

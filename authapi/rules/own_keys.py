@@ -13,7 +13,7 @@ from authapi.errors import InvalidClient, InvalidRequest, RefusedClient
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.managers import Managers
-from authapi.managing.refusals import KeyTaken
+from authapi.managing.refusals import refusing_known_keys
 from authapi.managing.showing import key_json
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.store import client_keys, own_keys
@@ -68,15 +68,15 @@ class OwnKeys:
             raise InvalidRequest("no public key", {"public_key": ["Needed, as the key signs."]})
         await self._prove(session, shown, address, now)
         secret, named = new_client_key(), {"client": session.sub, "made_by": session.key_id}
+        key, manager = public_key or secret, self._managers.by(self._database, session)
         try:
-            key = public_key or secret
-            manager = self._managers.by(self._database, session)
-            made = await manager.alone(
-                lambda: own_keys.make_next_key(self._database, session, key, now, OVERLAP_SECONDS),
-                lambda made: audit.record("key_rotated", key_id=made["id"], **named),
-            )
-        except client_keys.KnownKey:
-            raise KeyTaken(KeyTaken.description) from None
+            with refusing_known_keys():
+                made = await manager.alone(
+                    lambda: own_keys.make_next_key(
+                        self._database, session, key, now, OVERLAP_SECONDS
+                    ),
+                    lambda made: audit.record("key_rotated", key_id=made["id"], **named),
+                )
         except own_keys.TooMany:
             raise TooManyKeys(OVERLAP_SECONDS, client=session.sub) from None
         answer = {"user_id": session.sub, "key_id": made["id"], "expires_at": made["expires_at"]}

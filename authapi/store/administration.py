@@ -109,24 +109,10 @@ COUNT_ADMINISTRATORS = (
 )
 
 
-class NobodyLeft(Exception):
-    """Who could log in and manage."""
-
-
 async def count_administrators(database: Database, now: float) -> int:
     """The clients that may log in and manage, today and tomorrow."""
     values = {"scope": ADMINISTERS, "now": int(now) + LASTING_SECONDS - 1}
     return int(await database.fetch_val(COUNT_ADMINISTRATORS, values))
-
-
-async def keep_administrator(database: Database, was: Row, now: float) -> None:
-    """After a change of the client that `was` so, or of its keys, and in its transaction.
-
-    Raises `NobodyLeft` if it was the last that could manage.
-    """
-    is_one = ADMINISTERS in was["scopes"].split()
-    if is_one and not await count_administrators(database, now):
-        raise NobodyLeft
 
 
 UNLIMITED = {"login_limit": None, "session_limit": None}

@@ -23,6 +23,13 @@ key_is_open = sa.and_(
     client_keys.c.revoked_at.is_(None),
     sa.or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > sa.bindparam("now")),
 )
+
+
+def is_open(key: Row, now: float) -> bool:
+    """As `key_is_open`, of a row that was read."""
+    return key["revoked_at"] is None and (key["expires_at"] is None or key["expires_at"] > now)
+
+
 # The columns are named, so that one that is added later takes its default here.
 ADD_KEY = (
     insert(client_keys)

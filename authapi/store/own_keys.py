@@ -6,7 +6,15 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLi
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidToken
-from authapi.store.client_keys import FIND_DIGEST, FIND_KEY, NewKey, add_key, by_until, key_is_open
+from authapi.store.client_keys import (
+    FIND_DIGEST,
+    FIND_KEY,
+    NewKey,
+    add_key,
+    by_until,
+    is_open,
+    key_is_open,
+)
 from authapi.store.revocations import ROW_COLUMNS, is_ended, mark_registry_changed, row
 from authapi.store.sessions import open_logins
 from tables import client_keys, clients, identity, revoked_jtis
@@ -91,10 +99,6 @@ SUPERSEDE = (
 )
 
 
-def _is_open(key: Row, now: int) -> bool:
-    return not key["revoked_at"] and (key["expires_at"] is None or key["expires_at"] > now)
-
-
 async def make_next_key(
     database: Database, session: Claims, key: NewKey, now: int, overlap: int
 ) -> Row:
@@ -116,7 +120,7 @@ async def make_next_key(
         if found is None or await is_ended(database, session):
             raise InvalidToken("ended key", client=session.sub, session=session.sid)
         known = await database.fetch_one(FIND_DIGEST, {"digest": key.digest})
-        if known and known["made_by"] == session.key_id and _is_open(known, now):
+        if known and known["made_by"] == session.key_id and is_open(known, now):
             return known
         asked = {"sub": session.sub, "now": now, "after": now - overlap}
         if await database.fetch_val(COUNT_KEYS, asked) >= MAX_KEYS:

@@ -1,7 +1,5 @@
 """Refusals of whoever asks too often, or would have too much (RFC 6585, 4)."""
 
-from typing import ClassVar
-
 from authapi.errors import Refusal
 
 
@@ -10,7 +8,7 @@ class TooMany(Refusal):
 
     status = 429
     event = "login_refused"
-    reason: ClassVar[str]
+    reason: str
 
     def __init__(self, seconds: int, **details: str) -> None:
         super().__init__(self.reason, None, **details)
