@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from coverage import Coverage
 from starlette.testclient import TestClient
 
@@ -23,6 +25,7 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.store import database_identity
+from manage import cli
 from settings import Settings, load_settings
 from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
 from tests.serving import ROOT, stop_watching
@@ -236,6 +239,39 @@ def login(api: TestClient, registered: Registered) -> Callable[[], dict[str, str
         return pair
 
     return login
+
+
+Do = Callable[[Callable[[Database], Any]], Any]
+
+
+@pytest.fixture
+def do(settings: Settings) -> Do:
+    """What an operator does, as if from another process."""
+
+    def do(action: Callable[[Database], Any]) -> Any:
+        async def run() -> Any:
+            async with Database(settings.database_url) as database:
+                return await action(database)
+
+        return asyncio.run(run())
+
+    return do
+
+
+Manage = Callable[..., Result]
+
+
+@pytest.fixture
+def manage(settings: Settings) -> Manage:
+    """Types a command."""
+
+    def manage(*arguments: str, status: int = 0) -> Result:
+        environ = {"SECRET_KEY": SECRET, "DATABASE_URL": settings.database_url}
+        result = CliRunner().invoke(cli, arguments, env=environ)
+        assert result.exit_code == status, result.output
+        return result
+
+    return manage
 
 
 @pytest.fixture

@@ -101,6 +101,20 @@ class Postgres:
             for process in processes:
                 process.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def holding(self, url: str, statement: str) -> Iterator[None]:
+        """As by another session, which has run it in a transaction that goes on."""
+        place = {"database": database_of(url), "host": str(self.socket_folder)}
+        with asyncio.Runner() as runner:
+            other = runner.run(asyncpg.connect(user="postgres", **place))
+            runner.run(other.execute("BEGIN"))
+            runner.run(other.execute(statement))
+            try:
+                yield
+            finally:
+                runner.run(other.execute("ROLLBACK"))
+                runner.run(other.close())
+
     def kill_backend(self, pid: int) -> None:
         """Only this one, whereupon the postmaster ends all others, and recovers; returns then."""
         others = self.processes[1:]

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from tests.pages.reading import blocks
-from tests.serving import ROOT, create_client, end, free_port, request, serve
+from tests.pages.running import SECRET, call, log_in
+from tests.serving import ROOT, Served, create_client, end, free_port, serve
 
 FOLDER = ROOT / "deploy" / "prometheus"
 PANELS = {
@@ -55,10 +56,17 @@ class Prometheus:
         found = self.ask("query", query=expression)["result"]
         return [float(series["value"][1]) for series in found]
 
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/-/ready", timeout=10).status_code == 200
+        except httpx.TransportError:
+            return False
+
     def wait_for(self, *expressions: str) -> None:
+        """Until each has a value, and before that until it is there itself."""
         give_up = time.monotonic() + FILL_SECONDS
-        while missing := [each for each in expressions if not any(self.values(each))]:
-            assert time.monotonic() < give_up, missing
+        while not self.is_ready() or not all(any(self.values(each)) for each in expressions):
+            assert time.monotonic() < give_up, expressions
             time.sleep(0.5)
 
 
@@ -88,30 +96,24 @@ def watching(folder: Path, metrics_port: int) -> Iterator[Prometheus]:
             end(process, seconds=20)
 
 
-def use_everything(url: str, key: str) -> None:
+def use_everything(served: Served, key: str) -> None:
     """Of all that a panel shows, one."""
-
-    def call(path: str, token: str = "", **body: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        answer = request("POST" if body else "GET", url + path, headers=headers, json=body or None)
-        return dict(answer.json())
-
-    first = call("/login", client_key=key)
-    second = call("/refresh-token", refresh_token=first["refresh_token"])
-    call("/refresh-token", refresh_token=second["refresh_token"])
-    assert call("/refresh-token", refresh_token=first["refresh_token"])["error"] == "invalid_grant"
-    assert call("/me", first["access_token"])["error"] == "invalid_token"
-    last = call("/login", client_key=key)
-    request("POST", f"{url}/logout", headers={"Authorization": f"Bearer {last['access_token']}"})
+    first = log_in(served, key)
+    second = call(served, "/refresh-token", refresh_token=first["refresh_token"]).json()
+    call(served, "/refresh-token", refresh_token=second["refresh_token"])
+    reused = call(served, "/refresh-token", refresh_token=first["refresh_token"])
+    assert reused.json()["error"] == "invalid_grant"
+    assert call(served, "/me", first["access_token"]).json()["error"] == "invalid_token"
+    call(served, "/logout", log_in(served, key)["access_token"])
 
 
 def test_the_dashboard_fills_and_one_reused_token_is_an_alarm(tmp_path: Path) -> None:
     metrics_port = free_port()
-    environ = {"SECRET_KEY": "s" * 32, "METRICS_PORT": str(metrics_port)}
+    environ = SECRET | {"METRICS_PORT": str(metrics_port)}
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served, watching(tmp_path, metrics_port) as prometheus:
-        wait_until_asked(prometheus)
-        use_everything(served.url, key)
+        prometheus.wait_for("auth_workers")
+        use_everything(served, key)
         reused = 'ALERTS{alertname="AuthApiRefreshReused",alertstate="firing"}'
         prometheus.wait_for("auth_workers", 'auth_events_total{event="logged_out"}', reused)
         for title, expressions in PANELS.items():
@@ -120,19 +122,6 @@ def test_the_dashboard_fills_and_one_reused_token_is_an_alarm(tmp_path: Path) ->
                 assert prometheus.values(expression) or title == "503", title
         told = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text
         assert check("metrics", told=told) == ""
-
-
-def wait_until_asked(prometheus: Prometheus) -> None:
-    """Until it has heard of the service, and before that until it is there itself."""
-    give_up = time.monotonic() + FILL_SECONDS
-    while True:
-        try:
-            if any(prometheus.values("auth_workers")):
-                return
-        except (httpx.TransportError, AssertionError):
-            pass  # it is still starting
-        assert time.monotonic() < give_up
-        time.sleep(0.2)
 
 
 def test_its_rules_load() -> None:

@@ -1,9 +1,8 @@
 """A client looks after its own keys: it makes the next one, and ends the old or a leaked one."""
 
-import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from starlette.testclient import TestClient
 from app import create_app
 from authapi.credentials.assertions import read_public_key
 from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines.database import Database
 from authapi.rules.own_keys import OVERLAP_SECONDS, SHOWN_SECONDS
 from authapi.store import client_keys
 from authapi.store import clients as registry
@@ -24,10 +22,9 @@ from settings import Settings
 from tests import forge
 from tests.assertions import assertion, public_pem, shown
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, Clock, Registered, url_for_settings
+from tests.conftest import ENGINES, NOW, Clock, Do, Registered, url_for_settings
 from tests.signing import ES256, Ed25519
 
-Do = Callable[[Callable[[Database], Any]], Any]
 SHOWN = {"message": "If that was a client key, it opens nothing any more."}
 
 
@@ -40,20 +37,6 @@ def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
 def max_age(request: pytest.FixtureRequest) -> float:
     age: float = request.param
     return age
-
-
-@pytest.fixture
-def do(settings: Settings) -> Do:
-    """What an operator does, as if from another process."""
-
-    def do(action: Callable[[Database], Any]) -> Any:
-        async def run() -> Any:
-            async with Database(settings.database_url) as database:
-                return await action(database)
-
-        return asyncio.run(run())
-
-    return do
 
 
 def create(do: Do, name: str = "billing", scopes: str = "keys:self reports:read") -> Registered:

@@ -1,6 +1,5 @@
 """A client with a private key signs assertions, and each of them counts once (RFC 7523)."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ from starlette.testclient import TestClient
 from app import create_app
 from authapi.credentials.assertions import PublicKey, read_public_key
 from authapi.credentials.client_keys import new_client_id
-from authapi.engines.database import Database
 from authapi.revocation.purging import purge
 from authapi.rules.assertions import MAX_UNNAMED
 from authapi.store import client_keys
@@ -23,7 +21,7 @@ from settings import Settings
 from tests import forge
 from tests.assertions import assertion, public_pem, shown
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, Clock, Registered, url_for_settings
+from tests.conftest import ENGINES, NOW, Clock, Do, Registered, url_for_settings
 from tests.signing import ES256, RS256, Ed25519, Key
 
 KEYS: dict[str, Key] = {"ES256": ES256(), "RS256": RS256(), "Ed25519": Ed25519()}
@@ -48,23 +46,6 @@ def database_url(request: pytest.FixtureRequest, database_file: Any) -> str:
 @pytest.fixture
 def max_age() -> float:
     return 0
-
-
-Do = Callable[[Callable[[Database], Any]], Any]
-
-
-@pytest.fixture
-def do(settings: Settings) -> Do:
-    """What an operator does, as if from another process."""
-
-    def do(action: Callable[[Database], Any]) -> Any:
-        async def run() -> Any:
-            async with Database(settings.database_url) as database:
-                return await action(database)
-
-        return asyncio.run(run())
-
-    return do
 
 
 def public(key: Key) -> PublicKey:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -19,11 +19,10 @@ from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.web.answers import Answer
 from handlers import State
-from manage import cli
 from settings import Settings
 from tests import forge
 from tests.checks import BARE_CHALLENGE, assert_answer, assert_refused, bearer
-from tests.conftest import NOW, SECRET, Clock, Registered
+from tests.conftest import NOW, Clock, Registered
 
 GRANTED = "reports:read reports:write"
 
@@ -57,17 +56,6 @@ def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     app.router.routes.append(Route("/report", report))
     with TestClient(app) as client:
         yield client
-
-
-@pytest.fixture
-def manage(settings: Settings) -> Callable[..., Result]:
-    def manage(*arguments: str, status: int = 0) -> Result:
-        environ = {"SECRET_KEY": SECRET, "DATABASE_URL": settings.database_url}
-        result = CliRunner().invoke(cli, arguments, env=environ)
-        assert result.exit_code == status, result.output
-        return result
-
-    return manage
 
 
 def log_in(api: TestClient, client: Registered, **asked: str) -> dict[str, str]:

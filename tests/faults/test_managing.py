@@ -9,10 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from authapi.engines.database import Database
 from tests.faults.client import Node
 from tests.faults.services import (
     Administrator,
@@ -49,17 +47,9 @@ def stopped(postgres: Postgres, service: Service) -> Iterator[None]:
 @contextmanager
 def registry_locked(postgres: Postgres, service: Service) -> Iterator[None]:
     """As by another node that hangs in the middle of a change."""
-    name = Database(service.environ["DATABASE_URL"]).url.database
-    with asyncio.Runner() as runner:
-        place = {"database": name, "host": str(postgres.socket_folder)}
-        other = runner.run(asyncpg.connect(user="postgres", **place))
-        runner.run(other.execute("BEGIN"))
-        runner.run(other.execute("SELECT * FROM revoked_jtis WHERE jti = 'registry' FOR UPDATE"))
-        try:
-            yield
-        finally:
-            runner.run(other.execute("ROLLBACK"))
-            runner.run(other.close())
+    lock = "SELECT * FROM revoked_jtis WHERE jti = 'registry' FOR UPDATE"
+    with postgres.holding(service.environ["DATABASE_URL"], lock):
+        yield
 
 
 async def make(node: Node, admin: Administrator) -> tuple[int, float]:

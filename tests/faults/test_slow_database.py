@@ -73,17 +73,8 @@ def cut_off(cluster: Cluster) -> Iterator[None]:
 @contextmanager
 def locked(cluster: Cluster) -> Iterator[None]:
     """As by a change of the schema, or a dump of another tool."""
-    with asyncio.Runner() as runner:
-        database = Database(cluster.url).url.database
-        host = str(cluster.postgres.socket_folder)
-        other = runner.run(asyncpg.connect(user="postgres", database=database, host=host))
-        runner.run(other.execute("BEGIN"))
-        runner.run(other.execute(LOCK))
-        try:
-            yield
-        finally:
-            runner.run(other.execute("ROLLBACK"))
-            runner.run(other.close())
+    with cluster.postgres.holding(cluster.url, LOCK):
+        yield
 
 
 @asynccontextmanager

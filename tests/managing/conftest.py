@@ -1,9 +1,8 @@
 """The service with MANAGEMENT on, on each engine, and administrators who call it."""
 
-import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app import create_app
 from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.telemetry.logs import JSONFormatter
 from settings import Settings
 from tests.checks import assert_answer, bearer
-from tests.conftest import ENGINES, NOW, Clock, url_for_settings
+from tests.conftest import ENGINES, NOW, Do, url_for_settings
 
 ROOT_SCOPES = "admin:read admin:write reports:read reports:write"
 
@@ -72,26 +69,12 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, clock)) as client:
-        yield client
-
-
-@pytest.fixture
-def administer(api: TestClient, settings: Settings) -> Administer:
+def administer(api: TestClient, do: Do) -> Administer:
     """Register a client as the operator does, and log it in."""
 
     def administer(name: str, scopes: str = ROOT_SCOPES, asked: str = "") -> Admin:
         client_id, key = new_client_id(), new_client_key()
-
-        async def create() -> None:
-            async with Database(settings.database_url) as database:
-                made = await registry.create_client(
-                    database, client_id, name, key, int(NOW), scopes
-                )
-                assert made
-
-        asyncio.run(create())
+        assert do(lambda db: registry.create_client(db, client_id, name, key, int(NOW), scopes))
         return Admin(api, client_id, key.text, log_in(api, key.text, asked)["access_token"])
 
     return administer

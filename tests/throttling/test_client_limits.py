@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -19,10 +19,9 @@ from authapi.engines.database import Database
 from authapi.rules.client_limits import RETRY_SECONDS
 from authapi.store import administration, client_keys
 from authapi.store import clients as registry
-from manage import cli
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, SECRET, Clock, Register, Registered, url_for_settings
+from tests.conftest import ENGINES, NOW, Clock, Register, Registered, url_for_settings
 from tests.steps import log_out, refresh
 
 WEEK = 604_800
@@ -37,17 +36,6 @@ def database_url(request: pytest.FixtureRequest, database_file: Path) -> str:
 @pytest.fixture
 def max_age() -> float:
     return 0
-
-
-@pytest.fixture
-def manage(settings: Settings) -> Callable[..., Result]:
-    def manage(*arguments: str, status: int = 0) -> Result:
-        environ = {"SECRET_KEY": SECRET, "DATABASE_URL": settings.database_url}
-        result = CliRunner().invoke(cli, arguments, env=environ)
-        assert result.exit_code == status, result.output
-        return result
-
-    return manage
 
 
 @pytest.fixture
