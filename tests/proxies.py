@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from threading import Thread
 
 import httpx
 
+from tests.postgres import Postgres, database_of
 from tests.serving import end, free_port
 
 PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 NGINX = shutil.which("nginx", path=PLACES)
 CADDY = shutil.which("caddy", path=PLACES)
+PGBOUNCER = shutil.which("pgbouncer", path=PLACES)
 START_SECONDS = 20
 NGINX_FRAME = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; {user}
@@ -28,6 +31,17 @@ http {{
     uwsgi_temp_path {folder}; scgi_temp_path {folder};
     {inside}
 }}
+"""
+PGBOUNCER_FILE = """
+[databases]
+{name} = host={host} dbname={name} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+ignore_startup_parameters = extra_float_digits,lock_timeout,synchronous_commit
 """
 SERVER = """
 server {{
@@ -53,7 +67,7 @@ def nginx_inside(folder: Path, inside: str, url: str) -> Iterator[int]:
     user = "user root;" if os.geteuid() == 0 else ""
     file = folder / "nginx.conf"
     file.write_text(NGINX_FRAME.format(folder=folder, user=user, inside=inside))
-    with running([NGINX, "-p", str(folder), "-c", str(file)], folder, url) as pid:
+    with running([NGINX, "-p", str(folder), "-c", str(file)], folder, lambda: answers(url)) as pid:
         yield pid
 
 
@@ -67,13 +81,25 @@ def caddy(folder: Path, site: Callable[[str], str]) -> Iterator[str]:
     text = site(url)
     file.write_text(f"{{\n    admin off\n}}\n{text}")
     command = [CADDY, "run", "--config", str(file), "--adapter", "caddyfile"]
-    with running(command, folder, url):
+    with running(command, folder, lambda: answers(url)):
         yield url
 
 
 @contextmanager
-def running(command: list[str], folder: Path, url: str) -> Iterator[int]:
-    """Until it answers there. Ends it at the end; what it says is in a file. Yields its id."""
+def pgbouncer(folder: Path, postgres: Postgres, url: str) -> Iterator[str]:
+    """With the settings that everybody finds. Yields the database's URL by way of it."""
+    assert PGBOUNCER is not None
+    port, file, name = free_port(), folder / "pgbouncer.ini", database_of(url)
+    file.write_text(PGBOUNCER_FILE.format(name=name, host=postgres.socket_folder, port=port))
+    # As root it does not run.
+    user = [] if postgres.system_user is None else ["-u", postgres.system_user]
+    with running([PGBOUNCER, "-q", *user, str(file)], folder, lambda: listens(port)):
+        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+
+
+@contextmanager
+def running(command: list[str], folder: Path, is_up: Callable[[], bool]) -> Iterator[int]:
+    """Until it is up. Ends it at the end; what it says is in a file. Yields its id."""
     homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
     said = folder / "proxy.txt"
     with said.open("wb") as console:
@@ -82,7 +108,7 @@ def running(command: list[str], folder: Path, url: str) -> Iterator[int]:
         )
         try:
             give_up = time.monotonic() + START_SECONDS
-            while not answers(url):
+            while not is_up():
                 assert process.poll() is None, said.read_text()
                 assert time.monotonic() < give_up, said.read_text()
                 time.sleep(0.05)
@@ -97,6 +123,11 @@ def answers(url: str) -> bool:
     except httpx.TransportError:
         return False
     return True
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

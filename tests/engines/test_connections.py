@@ -1,9 +1,6 @@
 """What stands between us and a PostgreSQL is found out, and few connections are waited for."""
 
 import asyncio
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +12,8 @@ from authapi.errors import TemporarilyUnavailable
 from authapi.store import survey
 from tests.conftest import SECRET, make_database
 from tests.postgres import Postgres, database_of
-from tests.serving import end, free_port, run, watched
-
-PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-START_SECONDS = 20
+from tests.proxies import PGBOUNCER, pgbouncer
+from tests.serving import free_port, run, watched
 
 
 @pytest.fixture
@@ -30,30 +25,10 @@ def made(postgres: Postgres) -> str:
 
 @pytest.fixture
 def pooled(postgres: Postgres, made: str, tmp_path: Path) -> Iterator[str]:
-    """By way of a pgbouncer with the settings that everybody finds."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed")
-    port, configuration, name = free_port(), tmp_path / "pgbouncer.ini", database_of(made)
-    ignored = "extra_float_digits,lock_timeout,synchronous_commit"
-    lines = [
-        "[databases]",
-        f"{name} = host={postgres.socket_folder} dbname={name} user=postgres",
-        "[pgbouncer]",
-        "listen_addr = 127.0.0.1",
-        f"listen_port = {port}",
-        "unix_socket_dir =",
-        "auth_type = any",
-        "pool_mode = transaction",
-        f"ignore_startup_parameters = {ignored}",
-    ]
-    configuration.write_text("\n".join(lines))
-    # As root it does not run.
-    user = [] if postgres.system_user is None else ["-u", postgres.system_user]
-    process = subprocess.Popen([PGBOUNCER, "-q", *user, str(configuration)])
-    try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
-    finally:
-        end(process, seconds=10)
+    with pgbouncer(tmp_path, postgres, made) as url:
+        yield url
 
 
 def test_a_pooler_that_drops_what_we_ask_for_is_named_at_the_start(
@@ -61,10 +36,8 @@ def test_a_pooler_that_drops_what_we_ask_for_is_named_at_the_start(
 ) -> None:
     """With it `synchronous_commit` may be off, and each question may meet another connection."""
     environ = {"SECRET_KEY": SECRET, "DATABASE_URL": pooled, "PORT": str(free_port())} | watched()
-    give_up = time.monotonic() + START_SECONDS
     for command in (["app.py"], ["manage.py", "list-clients"]):
-        while "refused" in (ended := run(tmp_path, *command, **environ)).stderr:
-            assert time.monotonic() < give_up, ended.stderr
+        ended = run(tmp_path, *command, **environ)
         assert ended.returncode == 2
         assert ended.stderr.removeprefix("Error: ") == f"The database cannot be asked: {PROXIED}\n"
 
