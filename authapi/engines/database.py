@@ -18,7 +18,7 @@ from authapi.engines.transactions import Action, in_time, tell_nobody, transact
 from authapi.errors import TemporarilyUnavailable
 from authapi.rights import Obstacle
 from authapi.telemetry.counting import counts
-from authapi.telemetry.outage import Outage
+from authapi.telemetry.outage import Outage, first_line
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -105,17 +105,21 @@ class Database(databases.Database):
         rows = await self._ask(query, values)
         return rows[0][column] if rows else None
 
-    async def atomically(self, action: Action[T], tell: Callable[[T], object] = tell_nobody) -> T:
+    async def atomically(
+        self, action: Action[T], tell: Callable[[T], object] = tell_nobody, is_durable: bool = True
+    ) -> T:
         """Run `action` in a transaction, whole or not at all; within another, as a part of it.
 
         To cancel the caller does not cancel it. Raises `TemporarilyUnavailable` as for a statement:
-        it may have happened, then, of which it will `tell` in any case.
+        it may have happened, then, of which it will `tell` in any case. On SQLite, a power loss may
+        undo what is not durable, up to the next commit that is.
         """
         if self._is_in_transaction:
             return await action()
+        options = {} if is_durable or not self.is_sqlite else {"is_durable": False}
 
         async def run() -> T:
-            tell(result := await transact(self.connection(), self.reached, action))
+            tell(result := await transact(self.connection(), self.reached, action, options))
             self._unwritable.end()
             return result
 
@@ -193,8 +197,3 @@ def explain(fault: BaseException, *asked: Database) -> str:
         return postgres.STANDBY
     obstacles = filter(None, (database.find_obstacle(fault) for database in asked))
     return f"The database cannot be asked: {next(obstacles, first_line(fault.__cause__ or fault))}"
-
-
-def first_line(fault: BaseException) -> str:
-    """Further lines of PostgreSQL's may quote a row."""
-    return next(iter(str(fault).splitlines()), type(fault).__name__)

@@ -146,7 +146,7 @@ class SQLiteTransaction(TransactionBackend):
     async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
         if not is_root:
             raise RuntimeError("a transaction in a transaction would wait for itself")
-        await self._backend.writer.begin()
+        await self._backend.writer.begin(extra_options.get("is_durable", True))
         self._connection.in_transaction = True
 
     async def commit(self) -> None:

@@ -7,19 +7,24 @@ together all that came in while it was busy.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from authapi.telemetry.counting import counts
 
+DURABLE = "PRAGMA synchronous = FULL"  # what was answered survives a power loss
+NOT_DURABLE = "PRAGMA synchronous = NORMAL"
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
-    "PRAGMA synchronous = FULL",  # what was answered survives a power loss
+    DURABLE,
     "PRAGMA foreign_keys = ON",
     # A reader that stays lets the log grow; what is over this goes when it has left.
     "PRAGMA journal_size_limit = 4194304",
 )
+
+STEP_MS = 1
 
 T = TypeVar("T")
 Rows = list[sqlite3.Row]
@@ -46,6 +51,7 @@ class Writer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._is_read_only = False
+        self._is_durable = True
 
     async def __aenter__(self) -> "Writer":
         try:
@@ -91,11 +97,12 @@ class Writer:
             else:
                 done.set_result(outcome)
 
-    async def begin(self) -> None:
-        """Take the write lock; every other write waits until `end`."""
+    async def begin(self, is_durable: bool = True) -> None:
+        """Take the write lock; every other write waits until `end`, and also for the disk if this
+        one is to survive a power loss."""
         await self._turn.acquire()
         try:
-            await self._run(self._begin)
+            await self._run(self._begin, is_durable)
         except BaseException:
             self._pass_turn()
             raise
@@ -119,12 +126,28 @@ class Writer:
         rolled_back = self._thread.submit(self._connection.rollback)
         asyncio.wrap_future(rolled_back).add_done_callback(lambda _: self._turn.release())
 
-    def _begin(self) -> None:
+    def _begin(self, is_durable: bool = True) -> None:
         if self._is_read_only:
             self._reopen()
+        if is_durable != self._is_durable:
+            self._connection.execute(DURABLE if is_durable else NOT_DURABLE)
+            self._is_durable = is_durable
         self._check()  # before BEGIN: SQLite caches pages of a file that was truncated since
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._take_lock()
         self._check()  # and after it: BEGIN may have waited for another process
+
+    def _take_lock(self) -> None:
+        """Ask each millisecond: SQLite's own steps of 1, 2, 5, 10 ms and more sleep long past the
+        moment when another process, a purge above all, gives the lock back."""
+        give_up = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as fault:
+                is_held = fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_held or time.monotonic() > give_up:
+                    raise
 
     def _commit_together(self, queries: list[Query]) -> list[Rows | Exception]:
         """One transaction. A query that fails alone does not fail the others."""
@@ -158,7 +181,7 @@ class Writer:
         connection = _open(self._uri, self._busy_seconds)
         self._connection.close()
         self._connection = connection
-        self._is_read_only = False
+        self._is_read_only, self._is_durable = False, True
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -170,6 +193,7 @@ def _open(uri: str, busy_seconds: float) -> sqlite3.Connection:
     try:
         for pragma in PRAGMAS:
             connection.execute(pragma)
+        connection.execute(f"PRAGMA busy_timeout = {STEP_MS}")
     except sqlite3.Error:
         connection.close()
         raise

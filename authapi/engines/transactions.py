@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from databases.core import Connection
 from databases.interfaces import ConnectionBackend
@@ -33,15 +33,17 @@ async def in_time(action: Action[T]) -> T:
     return task.result()
 
 
-async def transact(connection: Connection, reached: Reached, action: Action[T]) -> T:
-    """Whole or not at all.
+async def transact(
+    connection: Connection, reached: Reached, action: Action[T], options: dict[Any, Any]
+) -> T:
+    """Whole or not at all. The options are the backend's.
 
     The library's own transactions never release a connection that failed to begin or to end one.
     """
     async with _held(connection, reached) as held:
         transaction = held.transaction()
         async with reached(None):
-            await transaction.start(is_root=True, extra_options={})
+            await transaction.start(is_root=True, extra_options=options)
         try:
             result = await action()
         except BaseException:

@@ -67,7 +67,8 @@ async def purge(database: Database, before: int, batch: int, margin_seconds: int
             )
         return len(rows)
 
-    return await database.atomically(delete)
+    # After a power loss the rows are there again, and the purge with them is to be done.
+    return await database.atomically(delete, is_durable=False)
 
 
 _identity = insert(identity)

@@ -23,3 +23,8 @@ class Outage:
         if self.is_on:
             self._logger.info(self._ended)
         self.is_on = False
+
+
+def first_line(fault: BaseException) -> str:
+    """Further lines of PostgreSQL's may quote a row."""
+    return next(iter(str(fault).splitlines()), type(fault).__name__)

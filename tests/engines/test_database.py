@@ -20,6 +20,8 @@ from authapi.telemetry.counting import counts
 from settings import Settings
 from tables import clients
 
+RENAME_BY_MODE = """
+UPDATE clients SET name = (SELECT synchronous FROM pragma_synchronous) RETURNING name"""
 INSERT = insert(clients).returning(clients.c.id)
 NAMES = select(clients.c.name).order_by(clients.c.name)
 NAMED = select(clients.c.name).where(clients.c.id == bindparam("id"))
@@ -69,6 +71,25 @@ def test_the_file_is_safe_against_a_power_loss(settings: Settings) -> None:
             assert await database.fetch_val("PRAGMA journal_mode") == "wal"
             assert await database.fetch_val("PRAGMA synchronous") == 2
             assert await database.fetch_val("PRAGMA foreign_keys") == 1
+
+    run(settings, action)
+
+
+def test_only_what_a_power_loss_may_undo_does_not_wait_for_the_disk(settings: Settings) -> None:
+    async def action(database: Database) -> None:
+        async def mode() -> int:
+            found: int = await database.fetch_val("PRAGMA synchronous")
+            return found
+
+        async def fail() -> None:
+            raise LookupError(await mode())
+
+        assert await database.atomically(mode, is_durable=False) == 1
+        assert await database.atomically(mode) == 2
+        with pytest.raises(LookupError, match="1"):
+            await database.atomically(fail, is_durable=False)
+        assert await database.fetch_one(INSERT, client("a")) is not None
+        assert await database.fetch_val(RENAME_BY_MODE) == "2"
 
     run(settings, action)
 

@@ -59,3 +59,26 @@ def test_a_write_waits_for_few_rows(settings: Settings, database_file: Path) -> 
 
     assert asyncio.run(run()) >= 250
     assert remaining(database_file).count(0) == 0
+
+
+NOTE_MODE = """
+CREATE TRIGGER note_mode AFTER DELETE ON revoked_jtis BEGIN
+    INSERT INTO revoked_jtis
+    SELECT 'mode', synchronous, 0, 9e9, NULL, NULL, NULL FROM pragma_synchronous;
+END"""
+
+
+def test_it_does_not_wait_for_the_disk_while_it_keeps_others_waiting(
+    settings: Settings, database_file: Path
+) -> None:
+    fill(database_file, [0])
+    with opened(database_file) as database:
+        database.execute(NOTE_MODE)
+
+    async def run() -> int:
+        async with Database(settings.database_url) as database:
+            return await purge(database, NOW, LEEWAY)
+
+    assert asyncio.run(run()) == 1
+    with opened(database_file) as database:
+        assert database.execute("SELECT reason FROM revoked_jtis").fetchall() == [("1",)]
