@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -63,11 +63,12 @@ class Endpoints:
             for method in route.methods or ():
                 self._table.setdefault((route.path, method), route)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             endpoint = self._table.get((scope["path"], scope["method"]))
             if endpoint:
                 # What the router notes, for a middleware that asks which route has answered.
                 scope.update(endpoint=endpoint.endpoint, path_params={}, route=endpoint)
-                return endpoint.app(scope, receive, send)
-        return self.app(scope, receive, send)
+                await endpoint.app(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -3,7 +3,7 @@
 import itertools
 import re
 import secrets
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -91,14 +91,14 @@ class OriginMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             address, port = scope["client"] or ("", 0)
             # Once more, since a proxy forwards an address as it came in there.
             scope["client"] = (plain(address), port)
             deadline.begin()
             audit.begin(_request_id(scope), sender_of(scope))
-        return self.app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
