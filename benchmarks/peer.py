@@ -1,6 +1,7 @@
 """The services that are compared, and how each is started with the same thousand clients."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -131,9 +132,11 @@ class Clients:
 def all_peers() -> list[Peer]:
     """`bare` first: the others are compared with it."""
     ours = minting.ours()
+    # So that its dashboard can be watched meanwhile.
+    watched = {name: value for name, value in os.environ.items() if name == "METRICS_PORT"}
     return [
         Peer("bare", [service.PYTHON, "-m", *UVICORN, "bare:app"], ours, is_bare=True),
-        Peer("ours", [service.PYTHON, str(ROOT / "app.py")], ours, promises=True),
+        Peer("ours", [service.PYTHON, str(ROOT / "app.py")], ours, promises=True, env=watched),
         *_on_node(),
         *_in_go(),
         *_in_python(),
