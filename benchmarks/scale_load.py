@@ -26,22 +26,21 @@ class Pace:
     kinds: dict[str, Callable[[], bytes]]
     per_second: int
 
-    def run(self, until: Callable[[], bool], at_least: float) -> dict[str, list[float]]:
+    def run(self, seconds: float) -> dict[str, list[float]]:
         """The latencies in ms of each kind, in order of time. Raises `Void` for any error."""
-        return asyncio.run(self._run(until, at_least))
+        return asyncio.run(self._run(seconds))
 
-    async def _run(self, until: Callable[[], bool], at_least: float) -> dict[str, list[float]]:
+    async def _run(self, seconds: float) -> dict[str, list[float]]:
         self._idle: list[tuple[float, Stream]] = []
         self._faults: list[str] = []
         latencies: dict[str, list[float]] = {kind: [] for kind in self.kinds}
         began = time.monotonic()
-        watch = asyncio.create_task(_watch(until, began + at_least))
         async with asyncio.TaskGroup() as group:
             for number, kind in enumerate(cycle(self.kinds)):
                 due = began + number / self.per_second
                 await asyncio.sleep(max(0, due - time.monotonic()))
                 group.create_task(self._ask(self.kinds[kind](), due, latencies[kind]))
-                if watch.done():
+                if due > began + seconds:
                     break
         for _, (_, writer) in self._idle:
             writer.close()
@@ -73,11 +72,6 @@ class Pace:
                 return stream
             stream[1].close()
         return await asyncio.open_connection("127.0.0.1", self.port)
-
-
-async def _watch(until: Callable[[], bool], not_before: float) -> None:
-    while time.monotonic() < not_before or not until():  # noqa: ASYNC110, it is not ours to tell
-        await asyncio.sleep(0.2)
 
 
 def get(path: str, token: str) -> bytes:

@@ -78,7 +78,9 @@ def _refreshes(found: Report) -> str:
 def _purges(found: Report) -> str:
     rows = []
     for when, got in found.items():
-        work = f"{got['deleted']:,} in {got['seconds']:.0f} s" if "deleted" in got else ""
+        work = ""
+        if "deleted" in got:
+            work = f"{got['deleted']:,} of {got['of']:,} in {got['seconds']:.0f} s"
         if "void" in got:
             rows.append([when, work, f"void: {got['void']}", *[""] * (len(KINDS) - 1)])
             continue
