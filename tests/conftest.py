@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.store import database_identity
+from authapi.telemetry.logs import JSONFormatter
 from manage import cli
 from settings import Settings, load_settings
 from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
@@ -66,6 +68,22 @@ def log_level() -> Iterator[None]:
     before = logging.root.level
     yield
     logging.root.setLevel(before)
+
+
+Trail = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def trail(caplog: pytest.LogCaptureFixture) -> Trail:
+    """The lines of the audit trail since the last time, as a machine reads them."""
+    caplog.set_level(logging.INFO, "auth.audit")
+
+    def trail() -> list[dict[str, Any]]:
+        records = [record for record in caplog.records if record.name == "auth.audit"]
+        caplog.clear()
+        return [json.loads(JSONFormatter().format(record)) for record in records]
+
+    return trail
 
 
 UNWATCHED = (

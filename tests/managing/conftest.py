@@ -1,7 +1,5 @@
 """The service with MANAGEMENT on, on each engine, and administrators who call it."""
 
-import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +10,6 @@ from starlette.testclient import TestClient
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.store import clients as registry
-from authapi.telemetry.logs import JSONFormatter
 from settings import Settings
 from tests.checks import assert_answer, bearer
 from tests.conftest import ENGINES, NOW, Do, url_for_settings
@@ -83,18 +80,6 @@ def administer(api: TestClient, do: Do) -> Administer:
 @pytest.fixture
 def root(administer: Administer) -> Admin:
     return administer("root")
-
-
-@pytest.fixture
-def trail(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
-    """All lines of the audit trail so far, as a machine reads them."""
-    caplog.set_level(logging.INFO, "auth.audit")
-
-    def trail() -> list[dict[str, Any]]:
-        records = [record for record in caplog.records if record.name == "auth.audit"]
-        return [json.loads(JSONFormatter().format(record)) for record in records]
-
-    return trail
 
 
 def log_in(api: TestClient, key: str, scope: str = "") -> Any:

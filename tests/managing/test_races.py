@@ -23,7 +23,7 @@ from authapi.store import administration
 from authapi.store import clients as registry
 from authapi.store.client_keys import list_keys
 from settings import Settings
-from tests.conftest import DATABASE_ID
+from tests.conftest import DATABASE_ID, Trail
 
 ROUNDS = 12
 ALL = "admin:read admin:write reports:read"
@@ -253,9 +253,7 @@ def test_who_was_outranked_while_they_deleted_a_client_does_not(settings: Settin
     run(settings, race)
 
 
-def test_a_change_is_recorded_before_it_is_waited_for(
-    settings: Settings, trail: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_a_change_is_recorded_before_it_is_waited_for(settings: Settings, trail: Trail) -> None:
     """Else whoever kills the worker in that half second leaves no line of it."""
 
     async def act() -> None:

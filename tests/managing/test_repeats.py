@@ -1,7 +1,6 @@
 """A lost answer makes no second client: who repeats a request gets its answer, and nobody else."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from authapi.managing.repeats import WINDOW_SECONDS
 from authapi.revocation.purging import purge_when_settled
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import SECRET, Clock
+from tests.conftest import SECRET, Clock, Trail
 from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 
 LESSER = "admin:read admin:write reports:read"
@@ -36,7 +35,7 @@ def rows(settings: Settings, table: str) -> list[dict[str, Any]]:
 
 
 def test_a_repeat_gets_the_same_answer_and_makes_nothing(
-    root: Admin, api: TestClient, trail: Callable[[], list[dict[str, Any]]]
+    root: Admin, api: TestClient, trail: Trail
 ) -> None:
     first, again = make(root), make(root, key=f'"{ONCE}"')
     assert assert_answer(first, 201) == assert_answer(again, 201)

@@ -1,8 +1,6 @@
 """Nobody gains a scope by managing, touches who holds more, or locks the last one out."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,7 +10,7 @@ from authapi.store.administration import LASTING_SECONDS
 from authapi.store.client_keys import add_uses
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import NOW
+from tests.conftest import NOW, Trail
 from tests.managing.conftest import Admin, Administer, log_in, on_one_engine
 from tests.signing import ES256
 from tests.steps import log_out
@@ -190,7 +188,7 @@ def test_a_forged_token_of_an_administrator_manages_nothing(root: Admin) -> None
 
 
 def test_whoever_is_refused_is_named_with_whom_they_meant(
-    root: Admin, administer: Administer, trail: Callable[[], list[dict[str, Any]]]
+    root: Admin, administer: Administer, trail: Trail
 ) -> None:
     """So that no flood of strangers hides it."""
     place = f"/admin/clients/{root.id}"

@@ -1,6 +1,5 @@
 """The audit trail tells every security event, hides every secret, and cannot be forged."""
 
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -13,26 +12,10 @@ from authapi.credentials.client_keys import digest_of
 from authapi.telemetry.logs import JSONFormatter
 from tests import forge
 from tests.checks import bearer
-from tests.conftest import Clock, Registered
+from tests.conftest import Clock, Registered, Trail
 
 Login = Callable[[], dict[str, Any]]
 WRONG = f"ck_{'0' * 16}_{'a' * 43}a9a9a9a9"
-
-
-@pytest.fixture
-def trail(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
-    """The lines since the last time, as a machine reads them."""
-    caplog.set_level(logging.INFO, "auth.audit")
-
-    def trail() -> list[dict[str, Any]]:
-        records = [record for record in caplog.records if record.name == "auth.audit"]
-        caplog.clear()
-        return [json.loads(JSONFormatter().format(record)) for record in records]
-
-    return trail
-
-
-Trail = Callable[[], list[dict[str, Any]]]
 
 
 def of(pair: dict[str, Any]) -> dict[str, str]:

@@ -1,9 +1,6 @@
 """A flood of refusals fills no disk, and none of them goes untold."""
 
 import asyncio
-import json
-import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,30 +9,20 @@ from starlette.types import Receive, Scope, Send
 
 from app import create_app
 from authapi.telemetry.flood import LINES_A_SECOND, MAX_ALIKE, Refusals
-from authapi.telemetry.logs import JSONFormatter
 from authapi.web.requests import OriginMiddleware
 from settings import Settings
 from tests import forge
 from tests.checks import bearer
-from tests.conftest import Clock
-
-Trail = Callable[[], list[dict[str, Any]]]
+from tests.conftest import Clock, Trail
 
 
 @pytest.fixture
-def trail(caplog: pytest.LogCaptureFixture) -> Trail:
-    """The lines since the last time, without what all lines have."""
-    caplog.set_level(logging.INFO, "auth.audit")
-
-    def trail() -> list[dict[str, Any]]:
-        lines = [json.loads(JSONFormatter().format(record)) for record in caplog.records]
-        caplog.clear()
-        return [
-            {name: value for name, value in line.items() if name not in ("time", "level")}
-            for line in lines
-        ]
-
-    return trail
+def trail(trail: Trail) -> Trail:
+    """Without what all lines have."""
+    return lambda: [
+        {name: value for name, value in line.items() if name not in ("time", "level")}
+        for line in trail()
+    ]
 
 
 def refuse(refusals: Refusals, times: int = 1, address: str = "192.0.2.1", **details: str) -> None:
