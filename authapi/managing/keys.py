@@ -10,7 +10,7 @@ from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
-from authapi.managing.reading import end_of
+from authapi.managing.reading import check_end
 from authapi.managing.refusals import TooManyOpenKeys, refusing_known_keys
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import key_json
@@ -34,7 +34,8 @@ async def add(
 
     async def give() -> dict[str, Any]:
         await manager.find_client(client_id)
-        end_of(expires_at, now)  # here, since a repeat may come later
+        if expires_at is not None:
+            check_end(expires_at, now)  # here, since a repeat may come later
         await _demand_room(manager, client_id)
         with refusing_known_keys():
             await client_keys.add_key(manager.database, client_id, key, now, expires_at)
@@ -58,12 +59,12 @@ async def rotate(
     when it is in force, too.
     """
     client_key, now = new_client_key(), int(manager.clock())
-    key = public_key or client_key
+    key, until = public_key or client_key, now + overlap_seconds
+    check_end(until, now, "overlap")
 
     async def exchange() -> dict[str, Any]:
         client = await manager.find_client(client_id)
         await _demand_room(manager, client_id)
-        until = now + overlap_seconds
         with refusing_known_keys():
             old = await client_keys.rotate_keys(manager.database, client_id, key, now, until)
         await manager.keep_administrator(client)

@@ -92,12 +92,11 @@ def filters_of(asked: Mapping[str, str]) -> Filters:
     return Filters(name, scope, None if disabled is None else FLAGS[disabled])
 
 
-def end_of(expires_at: int | None, now: float) -> int | None:
-    """When a key ends, if it does."""
-    if expires_at is not None and not now < expires_at <= now + MAX_LIFE_SECONDS:
+def check_end(expires_at: int, now: float, field: str = "expires_at") -> None:
+    """Of a key; `field` names what asked for it."""
+    if not now < expires_at <= now + MAX_LIFE_SECONDS:
         says = f"A key ends in the future, and within {MAX_LIFE_SECONDS // 86_400} days."
-        raise InvalidRequest(says, {"expires_at": [says]})
-    return expires_at
+        raise InvalidRequest(says, {field: [says]})
 
 
 def given_public_key(asked: Mapping[str, Any]) -> PublicKey | None:

@@ -8,8 +8,6 @@ from marshmallow import RAISE, fields, validate
 
 from authapi.web.schemas import Payload, text
 
-MAX_SECONDS = 3650 * 86_400
-"""Of a key's life, and of an overlap."""
 MAX_SESSIONS = 999_999_999
 """That may live at once, of a client with a limit."""
 
@@ -106,7 +104,7 @@ class NewKeyPayload(StrictPayload):
 class RotationPayload(StrictPayload):
     overlap = Whole(
         load_default=86_400,
-        validate=validate.Range(1, MAX_SECONDS),
+        validate=validate.Range(1),
         metadata={"description": "For how many seconds the older keys go on."},
     )
     public_key = public_key()
