@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from authapi.credentials.assertions import PublicKey
-from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.credentials.client_keys import new_client_id
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
@@ -18,7 +18,7 @@ from authapi.managing.refusals import (
     refusing_known_keys,
 )
 from authapi.managing.repeats import Repeatable, once
-from authapi.managing.showing import client_json, version_of
+from authapi.managing.showing import client_json, next_key, version_of
 from authapi.store import administration, clients
 from authapi.store.revocations import end_client, ending_by_operator
 from authapi.telemetry import audit
@@ -48,8 +48,8 @@ async def create(
     client key, this once. Raises `ExceedsOwnScopes`, `NameTaken`, `KeyTaken`, and what `once` does.
     """
     manager.demand_own(scopes, "scopes")
-    client_id, client_key, now = new_client_id(), new_client_key(), int(manager.clock())
-    key = public_key or client_key
+    client_id, now = new_client_id(), int(manager.clock())
+    key, shown = next_key(public_key)
 
     async def register() -> dict[str, Any]:
         given = (client_id, name, key, now, scopes)
@@ -57,8 +57,7 @@ async def create(
             is_new = await clients.create_client(manager.database, *given, metadata=metadata)
         if not is_new:
             raise NameTaken(_TAKEN.format(name))
-        made = client_json(await read(manager, client_id)) | {"key_id": key.id}
-        return made if public_key else made | {"client_key": client_key.text}
+        return client_json(await read(manager, client_id)) | {"key_id": key.id} | shown
 
     told = {"client": client_id, "key_id": key.id, "name": name, "scopes": scopes}
     record = partial(audit.record, "client_created", **told)

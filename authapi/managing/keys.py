@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 from authapi.credentials.assertions import PublicKey
-from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Row
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.reading import check_end
 from authapi.managing.refusals import TooManyOpenKeys, refusing_known_keys
 from authapi.managing.repeats import Repeatable, once
-from authapi.managing.showing import key_json
+from authapi.managing.showing import key_json, next_key
 from authapi.store import client_keys, clients
 from authapi.store.own_keys import MAX_KEYS
 from authapi.telemetry import audit
@@ -29,8 +28,7 @@ async def add(
     """Give a client one more key, or let it sign with one more. What is answered holds the client
     key, this once. Raises `NotFound`, `ExceedsOwnScopes`, `InvalidRequest`, `TooManyOpenKeys`,
     `KeyTaken`, and what `once` does."""
-    client_key, now = new_client_key(), int(manager.clock())
-    key = public_key or client_key
+    (key, shown), now = next_key(public_key), int(manager.clock())
 
     async def give() -> dict[str, Any]:
         await manager.find_client(client_id)
@@ -39,7 +37,6 @@ async def add(
         await _demand_room(manager, client_id)
         with refusing_known_keys():
             await client_keys.add_key(manager.database, client_id, key, now, expires_at)
-        shown = {} if public_key else {"client_key": client_key.text}
         return {"user_id": client_id} | shown | {"key_id": key.id, "expires_at": expires_at}
 
     record = partial(audit.record, "key_added", client=client_id, key_id=key.id)
@@ -58,8 +55,8 @@ async def rotate(
     As `add`, and `LastAdministrator`; `old_keys` are the latter. Whoever repeats it is answered
     when it is in force, too.
     """
-    client_key, now = new_client_key(), int(manager.clock())
-    key, until = public_key or client_key, now + overlap_seconds
+    (key, shown), now = next_key(public_key), int(manager.clock())
+    until = now + overlap_seconds
     check_end(until, now, "overlap")
 
     async def exchange() -> dict[str, Any]:
@@ -68,7 +65,6 @@ async def rotate(
         with refusing_known_keys():
             old = await client_keys.rotate_keys(manager.database, client_id, key, now, until)
         await manager.keep_administrator(client)
-        shown = {} if public_key else {"client_key": client_key.text}
         answer = {"user_id": client_id} | shown | {"key_id": key.id}
         return answer | {"old_keys": [key_json(each) for each in old]}
 

@@ -4,8 +4,10 @@ import json
 from hashlib import sha256
 from typing import Any
 
+from authapi.credentials.assertions import PublicKey
+from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Row
-from authapi.store.client_keys import is_open
+from authapi.store.client_keys import NewKey, is_open
 
 _OF_A_CLIENT = ("name", "scopes", "created_at", "disabled_at", "login_limit", "session_limit")
 _OF_A_LISTED = ("open_keys", "last_used_at")
@@ -35,6 +37,14 @@ def version_of(client: Row) -> str:
 
 def key_json(key: Row) -> dict[str, Any]:
     return {"key_id": key["id"], "kind": kind_of(key)} | {name: key[name] for name in _OF_A_KEY}
+
+
+def next_key(public_key: PublicKey | None) -> tuple[NewKey, dict[str, str]]:
+    """The one that was given, or else a new secret; and how that is shown, this once."""
+    if public_key is not None:
+        return public_key, {}
+    secret = new_client_key()
+    return secret, {"client_key": secret.text}
 
 
 def kind_of(key: Row) -> str:

@@ -7,14 +7,14 @@ from typing import Any
 from authapi.credentials.assertions import PublicKey
 from authapi.credentials.claims import Claims
 from authapi.credentials.client_credentials import ClientCredentials
-from authapi.credentials.client_keys import digest_of, new_client_key
+from authapi.credentials.client_keys import digest_of
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidClient, InvalidRequest, RefusedClient
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.managers import Managers
 from authapi.managing.refusals import refusing_known_keys
-from authapi.managing.showing import key_json
+from authapi.managing.showing import key_json, next_key
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.store import client_keys, own_keys
 from authapi.store.clients import find_client
@@ -67,8 +67,8 @@ class OwnKeys:
         if public_key is None and shown.client_assertion is not None:
             raise InvalidRequest("no public key", {"public_key": ["Needed, as the key signs."]})
         await self._prove(session, shown, address, now)
-        secret, named = new_client_key(), {"client": session.sub, "made_by": session.key_id}
-        key, manager = public_key or secret, self._managers.by(self._database, session)
+        named = {"client": session.sub, "made_by": session.key_id}
+        (key, secret), manager = next_key(public_key), self._managers.by(self._database, session)
         try:
             with refusing_known_keys():
                 made = await manager.alone(
@@ -80,7 +80,7 @@ class OwnKeys:
         except own_keys.TooMany:
             raise TooManyKeys(OVERLAP_SECONDS, client=session.sub) from None
         answer = {"user_id": session.sub, "key_id": made["id"], "expires_at": made["expires_at"]}
-        return answer if public_key else answer | {"client_key": secret.text}
+        return answer | secret
 
     async def _prove(
         self, session: Claims, shown: ClientCredentials, address: str, now: float
