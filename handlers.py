@@ -184,8 +184,8 @@ async def end_own_key(request: Request[State]) -> Answer:
 
 async def end_shown_key(request: Request[State]) -> Answer:
     """End a key that leaked, for whoever shows it. The answer does not say whether it was one."""
-    payload = await read_json(request, SHOWN_KEY)
-    await request.state["own_keys"].end_shown(payload["client_key"], sender_of(request.scope))
+    shown = read_proof(None, await read_json(request, SHOWN_KEY))
+    await request.state["own_keys"].end_shown(shown, sender_of(request.scope))
     return Answer({"message": "If that was a client key, it opens nothing any more."})
 
 

@@ -46,8 +46,9 @@ def read_credentials(
     return ClientCredentials(client_id, secret)
 
 
-def read_proof(client_id: str, payload: Mapping[str, Any]) -> ClientCredentials:
-    """What a client shows beside its token: its key, or an assertion. Raises `InvalidRequest`."""
+def read_proof(client_id: str | None, payload: Mapping[str, Any]) -> ClientCredentials:
+    """Its key, or an assertion, by which a client proves that it has the key: beside the token of
+    this client, or by itself. Raises `InvalidRequest`."""
     key, assertion = payload.get("client_key"), payload.get("client_assertion")
     if (key is None) == (assertion is None):
         raise InvalidRequest("no proof, or two", {"client_key": ["This or client_assertion."]})

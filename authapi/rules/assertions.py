@@ -33,6 +33,16 @@ class Assertions:
 
         Raises `InvalidClient`.
         """
+        login, assertion = await self.find_signer(text)
+        details = {"client": login["id"], "key_id": login["key_id"]}
+        if login["disabled_at"] is not None:
+            raise InvalidClient("disabled client", **details)
+        if client_id not in (None, assertion.client_id):
+            raise InvalidClient("assertion of another client", **details)
+        return login, assertion
+
+    async def find_signer(self, text: str) -> tuple[Row, Assertion]:
+        """As `judge`, of a client that may be disabled."""
         try:
             assertion = read_assertion(text)
         except ValueError as fault:
@@ -45,14 +55,10 @@ class Assertions:
                 break
         else:
             raise InvalidClient("assertion that no open key has signed")
-        details = {"client": login["id"], "key_id": login["key_id"]}
-        if login["disabled_at"] is not None:
-            raise InvalidClient("disabled client", **details)
-        if client_id not in (None, assertion.client_id):
-            raise InvalidClient("assertion of another client", **details)
         try:
             assertion.check(self._audiences, now, self._leeway_seconds)
         except ValueError as fault:
+            details = {"client": login["id"], "key_id": login["key_id"]}
             raise InvalidClient(str(fault), **details) from None
         return login, assertion
 

@@ -77,6 +77,15 @@ class ClientAuthentication:
         login = await self.judge(shown.client_secret.strip(), now, shown.client_id)
         return AuthenticatedClient(login, None)
 
+    async def find_signer(self, text: str) -> str | None:
+        """The id of the open key that has signed this assertion, which is spent by that; of a
+        disabled client, too. None if it does not count."""
+        try:
+            login, assertion = await self._assertions.find_signer(text)
+        except InvalidClient:
+            return None
+        return str(login["key_id"]) if await self._assertions.spend(assertion) else None
+
     async def spend(self, client: AuthenticatedClient, address: str) -> None:
         """An assertion counts once. Raises `RefusedClient` the second time."""
         began, login = time.perf_counter(), client.login

@@ -105,19 +105,26 @@ class OwnKeys:
         await _revoke(manager, key, by=session.key_id)
         await manager.settle()
 
-    async def end_shown(self, client_key: str, address: str) -> None:
-        """End a key for whoever shows it: who has it may do worse. What ends nothing counts as a
-        failed login, and takes the same time. Raises `TooManyFailures`."""
+    async def end_shown(self, shown: ClientCredentials, address: str) -> None:
+        """End a key for whoever shows it, or signs by it: who has it may do worse. What ends
+        nothing counts as a failed login, and takes the same time. Raises `TooManyFailures`."""
         answer_at = time.perf_counter() + SHOWN_SECONDS
         await self._failed_logins.admit(address)
         manager = self._managers.by(self._database, None)
-        key = await client_keys.find_digest(self._database, digest_of(client_key.strip()))
+        key = await self._find_shown(shown)
         if key is None or key["revoked_at"] is not None:
             await self._failed_logins.count(address)
         else:
             await _revoke(manager, key, by=key["id"])
         await asyncio.sleep(answer_at - time.perf_counter())
         await manager.settle()
+
+    async def _find_shown(self, shown: ClientCredentials) -> Row | None:
+        if shown.client_assertion is None:
+            digest = digest_of(shown.client_secret.strip())
+            return await client_keys.find_digest(self._database, digest)
+        key_id = await self._authentication.find_signer(shown.client_assertion)
+        return None if key_id is None else await client_keys.find_key(self._database, key_id)
 
 
 async def _revoke(manager: Manager, key: Row, by: str) -> None:

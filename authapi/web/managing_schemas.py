@@ -117,7 +117,8 @@ class OwnRotationPayload(StrictPayload):
 
 
 class ShownKeyPayload(StrictPayload):
-    client_key = text("The key that leaked, whole.", required=True)
+    client_key = text("The key that leaked, whole.")
+    client_assertion = text("In its place: a JWT that the private key that leaked has signed.")
 
 
 class LeakPayload(StrictPayload):

@@ -17,6 +17,8 @@ from authapi.engines.database import Database
 from authapi.store import client_keys
 from authapi.store import clients as registry
 from settings import load_settings
+from tests import forge
+from tests.assertions import claims
 from tests.attacks.recipes import Json, load
 from tests.checks import assert_answer, bearer
 from tests.conftest import NOW, SECRET, Clock, make_database
@@ -115,6 +117,7 @@ def names_of(keys: dict[str, ClientKey], foreign: str, token: str) -> dict[str, 
         "foreign_digest": keys["foreign"].digest,
         "foreign_client": foreign,
         "foreign_public": PUBLIC.replace('"', '\\"'),
+        "unsigned": f"{forge.segment({'alg': 'none'})}.{forge.segment(claims(foreign))}.",
         "forged_key": keys["foreign"].text[:20] + other.text[20:],
         "own_id": keys["revoked"].id,
         "own_key": keys["revoked"].text,

@@ -374,7 +374,16 @@ def test_whoever_guesses_keys_so_is_slowed_down(
         log_in(api, billing.key)
 
 
-@pytest.mark.parametrize("body", [{}, {"client_key": 1}, {"client_key": "x", "key": "y"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"client_key": 1},
+        {"client_key": "x", "key": "y"},
+        {"client_key": "x", "client_assertion": "y"},
+        {"client_assertion": ["x"]},
+    ],
+)
 def test_a_key_is_shown_as_text_and_nothing_else_with_it(
     api: TestClient, body: dict[str, Any]
 ) -> None:
@@ -484,3 +493,70 @@ def test_a_public_key_that_is_known_or_none_is_refused(
         assert_refused(response, 400, "invalid_request")
         assert set(response.json()["fields"]) == {"public_key"}
     assert len(own_keys(api, as_client)) == 1
+
+
+# Private keys that leaked
+
+
+def end_signed(api: TestClient, text: str) -> Any:
+    return api.post("/me/keys/revoke", json={"client_assertion": text})
+
+
+def log_in_signed(api: TestClient, client_id: str, key: Any, status: int) -> None:
+    form = shown(assertion(key, client_id), grant_type="client_credentials")
+    assert_answer(api.post("/oauth/token", data=form), status)
+
+
+@pytest.mark.parametrize("is_disabled", [False, True])
+def test_whoever_signs_by_a_key_ends_it(
+    api: TestClient, signing: str, do: Do, caplog: pytest.LogCaptureFixture, is_disabled: bool
+) -> None:
+    """Also of a disabled client, which may be let in again."""
+    second = read_public_key(public_pem(NEXT))
+    do(lambda db: client_keys.add_key(db, signing, second, int(NOW)))
+    as_client = signed_session(api, signing)
+    if is_disabled:
+        do(lambda db: registry.disable_client(db, signing, NOW))
+    text = assertion(PRIVATE, signing)
+    assert assert_answer(end_signed(api, text), 200) == SHOWN
+    if is_disabled:
+        do(lambda db: registry.enable_client(db, signing, NOW))
+    log_in_signed(api, signing, PRIVATE, 401)
+    assert_refused(api.get("/me", headers=as_client), 401, "invalid_token")
+    log_in_signed(api, signing, NEXT, 200)
+    (event,) = (record for record in caplog.records if record.message == "key_revoked")
+    told = vars(event)["details"]
+    assert told["client"] == signing
+    assert told["by"] == told["key_id"] != second.id
+    assert assert_answer(end_signed(api, text), 200) == SHOWN
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "for others": {"aud": "https://other.example"},
+    "old": {"iat": int(NOW) - 400, "exp": int(NOW) + 60},
+    "of the future": {"iat": int(NOW) + 60, "exp": int(NOW) + 120},
+    "of nobody": {"iss": "0" * 20, "sub": "0" * 20},
+    "without an id": {"jti": ...},
+}
+
+
+@pytest.mark.parametrize("kind", [*WRONG, "by another key", "torn", "spent"])
+def test_an_assertion_that_does_not_count_ends_nothing_and_is_a_failed_login(
+    settings: Settings, signing: str, clock: Clock, kind: str
+) -> None:
+    limited = replace(settings, login_failures_by_address="1/hour")
+    with TestClient(create_app(limited, clock)) as api:
+        key = NEXT if kind == "by another key" else PRIVATE
+        text = assertion(key, signing, **WRONG.get(kind, {}))
+        if kind == "torn":
+            text = text[:-1]
+        if kind == "spent":
+            form = shown(text, grant_type="client_credentials")
+            assert_answer(api.post("/oauth/token", data=form), 200)
+        began = time.perf_counter()
+        assert assert_answer(end_signed(api, text), 200) == SHOWN
+        assert time.perf_counter() - began >= SHOWN_SECONDS
+        refused = end_signed(api, assertion(PRIVATE, signing))
+        assert_refused(refused, 429, "too_many_failures")
+    with TestClient(create_app(settings, clock)) as api:
+        log_in_signed(api, signing, PRIVATE, 200)

@@ -1,5 +1,6 @@
 """What the page shows of a client that looks after its own keys is typed here."""
 
+import json
 import re
 from pathlib import Path
 
@@ -39,10 +40,25 @@ def test_the_page_says_how_many_keys_and_for_how_long() -> None:
 
 
 def test_a_leaked_key_is_ended_as_shown(clone: Path) -> None:
-    (script,) = blocks("End a key that leaked", "sh")
+    script, _ = blocks("End a key that leaked", "sh")
     command, said = script.split("   # ")
     with serve(clone, code=clone) as served:
         typed = command.replace("http://127.0.0.1:8000", served.url)
         shown = run(clone, typed.replace("ck_...", served.demo_key))
         assert shown == said.strip()
         assert call(served, "/login", client_key=served.demo_key).status_code == 401
+
+
+def test_a_private_key_that_leaked_is_ended_as_shown(clone: Path) -> None:
+    how = "Use a private key instead of a secret"
+    make, publish, create = blocks(how, "sh")[0].splitlines()
+    (clone / "assertion.py").write_text(blocks(how, "python")[0])
+    _, script = blocks("End a key that leaked", "sh")
+    with serve(clone, code=clone) as served:
+        create = create.removeprefix("SIGNER_ID=$(").removesuffix(" | field user_id)")
+        signer = json.loads(run(clone, f"{make}\n{publish}\n{create}"))
+        typed = script.replace("http://127.0.0.1:8000", served.url)
+        names = {"CLIENT_ID": signer["user_id"], "AUDIENCE": "auth-api"}
+        assert "opens nothing any more" in run(clone, typed, **names)
+        listed = run(clone, ".venv/bin/python manage.py list-keys signer --json")
+        assert json.loads(listed)[0]["revoked_at"]
