@@ -11,14 +11,9 @@ from typing import Any, TypeVar
 
 from authapi.credentials.signing_key_file import KeyFileError, read_live
 from authapi.engines import sqlite_files
-from authapi.engines.database import (
-    Database,
-    is_damaged,
-    is_full,
-    is_of_standby,
-    is_unwritable,
-)
+from authapi.engines.database import Database, is_full, is_of_standby, is_unwritable
 from authapi.engines.schema import NO_DATABASE
+from authapi.engines.sqlite import is_damaged
 from authapi.server.development import SECRET_FILE, read_secret
 from authapi.setting_fields import bits_of
 from settings import Settings, SettingsError, misspelt

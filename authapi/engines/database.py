@@ -68,9 +68,7 @@ class Database(databases.Database):
 
     def find_obstacle(self, fault: BaseException) -> Obstacle | None:
         """The right to its file that this user lacks, where that may be what is behind `fault`."""
-        cause = fault.__cause__ or fault
-        may_be = sqlite.kind_of(cause) in sqlite.FORBIDDEN or isinstance(cause, OSError)
-        if not (self.is_sqlite and may_be):
+        if not (self.is_sqlite and sqlite.may_lack_a_right(fault)):
             return None
         return sqlite_files.find_obstacle_to(self.url.database)
 
@@ -162,7 +160,7 @@ class Database(databases.Database):
         except FAULTS as fault:
             if is_unwritable(fault):
                 self._unwritable.begin(fault, reason=first_line(fault))
-            else:
+            elif not breaks_reference(fault):
                 self._outage.begin(fault)
             raise TemporarilyUnavailable from fault
         finally:
@@ -186,9 +184,11 @@ def is_full(fault: BaseException) -> bool:
     return isinstance(cause, postgres.FULL) or sqlite.kind_of(cause) == sqlite.FULL
 
 
-def is_damaged(fault: BaseException) -> bool:
-    """The content of a SQLite file is at fault, and not a right, a lock or a disk."""
-    return sqlite.kind_of(fault.__cause__ or fault) in sqlite.DAMAGED
+def breaks_reference(fault: BaseException) -> bool:
+    """The database answers that a foreign key forbids it."""
+    cause = fault.__cause__ or fault
+    code = getattr(cause, "sqlite_errorcode", 0)
+    return isinstance(cause, postgres.BREAKS_REFERENCE) or code == sqlite.BREAKS_REFERENCE
 
 
 def explain(fault: BaseException, *asked: Database) -> str:

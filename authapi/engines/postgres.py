@@ -18,6 +18,7 @@ FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 goes down is an internal error."""
 FULL = asyncpg.DiskFullError
 UNWRITABLE = (FULL, asyncpg.ReadOnlySQLTransactionError)
+BREAKS_REFERENCE = asyncpg.ForeignKeyViolationError
 TIMEOUT_SECONDS = 5
 """For each of: to connect, to run a statement in a transaction, to close."""
 Standby = asyncpg.exceptions.TargetServerAttributeNotMatched

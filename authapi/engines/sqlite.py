@@ -29,11 +29,22 @@ UNWRITABLE = {FULL, sqlite3.SQLITE_READONLY}
 FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 """What a missing right looks like; other things do, too."""
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+BREAKS_REFERENCE = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
 
 def kind_of(fault: BaseException) -> int:
     """SQLite's primary result code; 0 of what is no fault of SQLite's."""
     return getattr(fault, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_damaged(fault: BaseException) -> bool:
+    """The content of a file is at fault, and not a right, a lock or a disk."""
+    return kind_of(fault.__cause__ or fault) in DAMAGED
+
+
+def may_lack_a_right(fault: BaseException) -> bool:
+    cause = fault.__cause__ or fault
+    return kind_of(cause) in FORBIDDEN or isinstance(cause, OSError)
 
 
 class SQLiteBackend(DatabaseBackend):

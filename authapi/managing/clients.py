@@ -1,6 +1,7 @@
 """What is done to clients: made, read, changed, logged out and deleted."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from authapi.managing.refusals import (
     NameTaken,
     PreconditionFailed,
     refusing_known_keys,
+    refusing_references,
 )
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import client_json, next_key, version_of
@@ -142,11 +144,21 @@ async def end_sessions(manager: Manager, client_id: str) -> Row:
     return client
 
 
+class _TakenBackError(Exception):
+    """What was tried is undone."""
+
+
 async def delete(manager: Manager, client_id: str, versions: Versions = None) -> Row:
     """Disable a client, and remove it with its keys once nothing of it can live anywhere.
 
-    Raises what `change` does; and `ChangedMeanwhile` if another one changed it meanwhile: it stays.
+    Raises what `change` does; `StillReferenced`; and `ChangedMeanwhile` if another one changed it
+    meanwhile: it stays.
     """
+
+    async def attempt() -> None:
+        await _find(manager, client_id, versions)
+        await administration.delete_rows(manager.database, client_id)
+        raise _TakenBackError
 
     async def disable() -> tuple[Row, float]:
         was = await _find(manager, client_id, versions)
@@ -163,9 +175,13 @@ async def delete(manager: Manager, client_id: str, versions: Versions = None) ->
         ):
             raise ChangedMeanwhile
 
+    # A client that cannot go is not disabled in vain.
+    with suppress(_TakenBackError), refusing_references():
+        await manager.decide(attempt, lambda _: None)
     disabled = partial(audit.record, "client_disabled", client=client_id)
     client, era = await manager.decide(disable, lambda _: disabled())
     await manager.settle()
     deleted = partial(audit.record, "client_deleted", client=client_id, name=client["name"])
-    await manager.alone(remove, lambda _: deleted())
+    with refusing_references():
+        await manager.alone(remove, lambda _: deleted())
     return client

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from authapi.errors import CHALLENGE, Refusal
+from authapi.engines.database import breaks_reference
+from authapi.errors import CHALLENGE, Refusal, TemporarilyUnavailable
 from authapi.store.client_keys import KnownKey
 
 
@@ -67,6 +68,25 @@ class ChangedMeanwhile(Refusal):
     status = 409
     error = "changed_meanwhile"
     description = "The client was changed by another one meanwhile; read it, and decide anew."
+
+
+class StillReferenced(Refusal):
+    """A foreign key of somebody's own table keeps the client's rows."""
+
+    status = 409
+    error = "still_referenced"
+    description = "Rows of other tables refer to the client; remove those first."
+
+
+@contextmanager
+def refusing_references() -> Iterator[None]:
+    """Within it, what a foreign key forbids is refused. Raises `StillReferenced`."""
+    try:
+        yield
+    except TemporarilyUnavailable as fault:
+        if breaks_reference(fault):
+            raise StillReferenced from None
+        raise
 
 
 class PreconditionFailed(Refusal):

@@ -9,6 +9,7 @@ from authapi.managing.refusals import (
     LastAdministrator,
     NameTaken,
     PreconditionFailed,
+    StillReferenced,
     TooManyOpenKeys,
 )
 from authapi.openapi import managing_answers as answers
@@ -57,7 +58,13 @@ MANAGED = {
     ),
     f"DELETE {_CLIENT}": Description(
         answers.DeletedAnswer,
-        refuses=(*_TOUCHES, LastAdministrator, ChangedMeanwhile, PreconditionFailed),
+        refuses=(
+            *_TOUCHES,
+            LastAdministrator,
+            StillReferenced,
+            ChangedMeanwhile,
+            PreconditionFailed,
+        ),
         accepts=_MATCH,
         tag=CLIENTS,
     ),

@@ -145,6 +145,12 @@ DELETE_CLIENT = (
 )
 
 
+async def delete_rows(database: Database, client_id: str) -> None:
+    """For a transaction."""
+    await database.fetch_all(DELETE_KEYS, {"sub": client_id})
+    await database.fetch_all(DELETE_CLIENT, {"sub": client_id})
+
+
 async def delete_client(database: Database, client_id: str, era: float, now: float) -> bool:
     """Remove a disabled client and its keys. False, and nothing is changed, if it is not disabled
     any more, or all of its sessions were ended again since `era`."""
@@ -154,8 +160,7 @@ async def delete_client(database: Database, client_id: str, era: float, now: flo
         client = await find_client(database, client_id)
         if not client or not client["disabled_at"] or await era_of(database, client_id) != era:
             return False
-        await database.fetch_all(DELETE_KEYS, {"sub": client_id})
-        await database.fetch_all(DELETE_CLIENT, {"sub": client_id})
+        await delete_rows(database, client_id)
         return True
 
     return await database.atomically(delete)
