@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from authapi.commands import client_keys, clients, database, public_keys, revoking, signing_keys
+from authapi.commands import client_keys, clients, database, revoking, signing_keys
 from authapi.telemetry import audit
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
@@ -23,8 +23,8 @@ GROUPS: dict[str, list[click.Command]] = {
     "Keys of clients": [
         client_keys.add_key,
         client_keys.rotate_key,
-        public_keys.add_public_key,
-        public_keys.rotate_public_key,
+        client_keys.add_public_key,
+        client_keys.rotate_public_key,
         client_keys.list_keys,
         revoking.show_key,
         revoking.revoke_key,

@@ -1,12 +1,15 @@
-"""The operator's commands for client keys."""
+"""The operator's commands for keys of clients, secret or public (RFC 7523)."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
-from authapi.commands.running import Report, client_named, on_database, operator
+from authapi.commands.running import Failure, Report, client_named, on_database, operator
 from authapi.commands.terminal import Duration, moment, table
+from authapi.credentials.assertions import PublicKey, read_public_key
+from authapi.credentials.signing_keys import KeyFault
 from authapi.engines.database import Database, Row
 from authapi.managing import keys
 from authapi.managing.showing import key_json, kind_of, state_of
@@ -23,6 +26,22 @@ overlapping = click.option(
 expiring = click.option(
     "--expires", type=Duration(), help="When it ends: 90d, 24h, 30m or 45s from now."
 )
+
+
+class PublicKeyFile(click.ParamType[PublicKey]):
+    """A file with a PEM, a JWK, or a JWKS of one key."""
+
+    name = "file"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> PublicKey:
+        try:
+            return read_public_key(Path(value).read_bytes())
+        except OSError as fault:
+            raise Failure(f"{value} cannot be read: {fault.strerror}.") from None
+        except KeyFault as fault:
+            raise Failure(f"{value}: {fault}") from None
 
 
 @click.command()
@@ -72,6 +91,46 @@ def describe_old(key: dict[str, Any]) -> str:
         f"Old key {key['key_id']} ends at {moment(key['expires_at'])};"
         f" it was used {key['uses']} times, last: {moment(key['last_used_at'])}."
     )
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.argument("key", metavar="FILE", type=PublicKeyFile())
+@expiring
+@on_database
+async def add_public_key(
+    database: Database, settings: Settings, client: str, key: PublicKey, expires: int | None
+) -> Report:
+    """Let a client sign with the private half of a key.
+
+    FILE is a PEM, a JWK, or a JWKS of one key: ES256, Ed25519, or RS256 of 2048 to 4096 bits.
+    """
+    expires_at = ending_in(expires)
+    row = await client_named(database, client)
+    added = await keys.add(operator(database, settings), row["id"], expires_at, key)
+    end = "" if expires_at is None else f", which ends at {moment(expires_at)}"
+    return Report(added, f"Added public key {key.id} to {row['name']!r}{end}.")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.argument("key", metavar="FILE", type=PublicKeyFile())
+@overlapping
+@on_database
+async def rotate_public_key(
+    database: Database, settings: Settings, client: str, key: PublicKey, overlap: int
+) -> Report:
+    """Let a client sign with another key.
+
+    The older ones go on for the overlap, its secrets among them. FILE as for add-public-key.
+    """
+    row = await client_named(database, client)
+    rotated = await keys.rotate(operator(database, settings), row["id"], overlap, key)
+    lines = [
+        *map(describe_old, rotated["old_keys"]),
+        f"The new key of {row['name']!r} is {key.id}.",
+    ]
+    return Report(rotated, "\n".join(lines))
 
 
 @click.command()

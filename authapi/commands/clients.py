@@ -3,7 +3,7 @@
 import click
 
 from authapi.addresses import UNIX_PREFIX, url_of
-from authapi.commands.public_keys import PublicKeyFile
+from authapi.commands.client_keys import PublicKeyFile
 from authapi.commands.running import (
     Report,
     client_named,
