@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from authapi.commands import client_keys, clients, database, revoking, signing_keys
+from authapi.commands import changing, client_keys, clients, database, revoking, signing_keys
 from authapi.telemetry import audit
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
@@ -13,10 +13,10 @@ GROUPS: dict[str, list[click.Command]] = {
     "Clients": [
         clients.create_client,
         clients.list_clients,
-        clients.set_scopes,
-        clients.set_limits,
-        clients.disable_client,
-        clients.enable_client,
+        changing.set_scopes,
+        changing.set_limits,
+        changing.disable_client,
+        changing.enable_client,
         revoking.end_sessions,
         revoking.delete_client,
     ],

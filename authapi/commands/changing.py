@@ -1,0 +1,101 @@
+"""The operator's commands that change something of a client, as `PATCH` does over HTTP."""
+
+import click
+
+from authapi.commands.running import (
+    Report,
+    client_named,
+    confirm,
+    confirmed,
+    elsewhere,
+    on_database,
+    operator,
+)
+from authapi.commands.terminal import AtMost, Rate
+from authapi.engines.database import Database
+from authapi.managing import clients
+from authapi.managing.changes import Changes
+from authapi.managing.clients import WouldEndSessions
+from authapi.managing.reading import scopes_of
+from authapi.managing.showing import limits_of
+from settings import Settings
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.argument("scopes", metavar="SCOPES", nargs=-1, required=True)
+@confirmed
+@on_database
+async def set_scopes(
+    database: Database, settings: Settings, client: str, scopes: tuple[str, ...], yes: bool
+) -> Report:
+    """Set what a client may do.
+
+    To take a scope away ends every session that the client has.
+    """
+    changes = Changes(scopes=scopes_of(" ".join(scopes)))
+    row, manager = await client_named(database, client), operator(database, settings)
+    try:
+        changed = await clients.change(manager, row["id"], changes, may_end=yes)
+    except WouldEndSessions:
+        confirm(f"Take scopes away from {row['name']!r} and end its sessions?", yes)
+        changed = await clients.change(manager, row["id"], changes)
+    was, granted, also = changed.was["scopes"], changed.client["scopes"], elsewhere(settings)
+    ended = f"; its sessions are ended{also and '.' + also}" if changed.ended_sessions else ""
+    return Report(
+        {
+            "user_id": row["id"],
+            "name": row["name"],
+            "scopes": granted,
+            "was": was,
+            "sessions_ended": changed.ended_sessions,
+        },
+        f"{row['name']}: scopes {was or 'none'} → {granted or 'none'}{ended}",
+    )
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.option("--logins", type=Rate(), help="How often it may log in, like 600/hour, or none.")
+@click.option("--sessions", type=AtMost(), help="How many sessions may live at once, or none.")
+@on_database
+async def set_limits(
+    database: Database, settings: Settings, client: str, logins: str | None, sessions: int | None
+) -> Report:
+    """Set what a client may have at most.
+
+    What is not named stays as it is. With none, the limit is that of all clients.
+    """
+    row = await client_named(database, client)
+    asked: dict[str, str | int | None] = {}
+    asked |= {} if logins is None else {"login_limit": logins or None}
+    asked |= {} if sessions is None else {"session_limit": sessions or None}
+    changed = await clients.change(operator(database, settings), row["id"], Changes(limits=asked))
+    names = ("name", "login_limit", "session_limit")
+    report = {"user_id": row["id"]} | {name: changed.client[name] for name in names}
+    return Report(report, f"{row['name']}: limits {limits_of(changed.client)}")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@confirmed
+@on_database
+async def disable_client(database: Database, settings: Settings, client: str, yes: bool) -> Report:
+    """Let a client in no more, and end its sessions."""
+    row = await client_named(database, client)
+    confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
+    await clients.change(operator(database, settings), row["id"], Changes(disabled=True))
+    report = {"user_id": row["id"], "name": row["name"], "disabled": True}
+    says = f"Disabled {row['name']!r}; its sessions are ended.{elsewhere(settings)}"
+    return Report(report, says)
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@on_database
+async def enable_client(database: Database, settings: Settings, client: str) -> Report:
+    """Let a disabled client in again; it has to log in anew."""
+    row = await client_named(database, client)
+    await clients.change(operator(database, settings), row["id"], Changes(disabled=False))
+    report = {"user_id": row["id"], "name": row["name"], "disabled": False}
+    return Report(report, f"Enabled {row['name']!r}.")
