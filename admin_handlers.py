@@ -68,7 +68,9 @@ async def list_clients(request: Request[State]) -> Answer:
     """List the clients, the oldest first."""
     asked = parameters_of(request, "after", "limit", "name", "scope", "disabled")
     window = read_window(asked.get("after"), asked.get("limit"))
-    page = await paging.clients_in(_manager(request), window, reading.filters_of(asked))
+    disabled = reading.flag_of(asked, "disabled")
+    filters = reading.filters_of(asked.get("name"), asked.get("scope"), disabled)
+    page = await paging.clients_in(_manager(request), window, filters)
     return _page("clients", [listed_json(row) for row in page.rows], page.cursor)
 
 

@@ -13,6 +13,9 @@ GROUPS: dict[str, list[click.Command]] = {
     "Clients": [
         clients.create_client,
         clients.list_clients,
+        clients.show_client,
+        changing.rename_client,
+        changing.set_metadata,
         changing.set_scopes,
         changing.set_limits,
         changing.disable_client,

@@ -11,14 +11,44 @@ from authapi.commands.running import (
     on_database,
     operator,
 )
-from authapi.commands.terminal import AtMost, Rate
+from authapi.commands.terminal import NOTE, AtMost, Rate, read_notes
 from authapi.engines.database import Database
 from authapi.managing import clients
 from authapi.managing.changes import Changes
 from authapi.managing.clients import WouldEndSessions
-from authapi.managing.reading import scopes_of
-from authapi.managing.showing import limits_of
+from authapi.managing.reading import metadata_of, name_of, scopes_of
+from authapi.managing.showing import client_json, limits_of
 from settings import Settings
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.argument("name")
+@on_database
+async def rename_client(database: Database, settings: Settings, client: str, name: str) -> Report:
+    """Call a client otherwise; its id stays."""
+    changes, row = Changes(name=name_of(name)), await client_named(database, client)
+    changed = await clients.change(operator(database, settings), row["id"], changes)
+    report = client_json(changed.client) | {"was": changed.was["name"]}
+    return Report(report, f"Renamed {changed.was['name']!r} to {name!r}.")
+
+
+@click.command()
+@click.argument("client", metavar="CLIENT")
+@click.argument("notes", metavar=f"{NOTE}...", nargs=-1, required=True)
+@on_database
+async def set_metadata(
+    database: Database, settings: Settings, client: str, notes: tuple[str, ...]
+) -> Report:
+    """Set all that is noted of a client.
+
+    What was noted before is gone. With '' nothing is.
+    """
+    metadata = metadata_of(read_notes(() if notes == ("",) else notes))
+    row = await client_named(database, client)
+    changes = Changes(metadata=metadata)
+    changed = await clients.change(operator(database, settings), row["id"], changes)
+    return Report(client_json(changed.client), f"{row['name']}: metadata {metadata}")
 
 
 @click.command()

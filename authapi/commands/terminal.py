@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from authapi.errors import InvalidRequest
 from authapi.managing.reading import MAX_LIFE_SECONDS, RATE, is_rate
 from authapi.web.managing_schemas import MAX_SESSIONS
 
@@ -61,6 +62,20 @@ class AtMost(click.ParamType[int]):
         if not re.fullmatch("[1-9][0-9]*", value) or int(value) > MAX_SESSIONS:
             self.fail(f"A limit is a number from 1 to {MAX_SESSIONS}.", param, context)
         return int(value)
+
+
+NOTE = "NAME=TEXT"
+
+
+def read_notes(typed: Sequence[str]) -> dict[str, str]:
+    """Each as `NOTE` says. Raises `InvalidRequest`."""
+    notes: dict[str, str] = {}
+    for note in typed:
+        name, equals, text = note.partition("=")
+        if not equals or name in notes:
+            raise InvalidRequest(f"{note!r} is no {NOTE}, or names what another one does.")
+        notes[name] = text
+    return notes
 
 
 def moment(epoch_seconds: float | None) -> str:

@@ -61,12 +61,12 @@ async def clients_in(manager: Manager, window: Window, filters: Filters = ANY) -
     return _page(await page_clients(manager.database, manager.clock(), *asked), window.limit)
 
 
-async def every_client(manager: Manager) -> list[Row]:
-    """All of them, the oldest first."""
+async def every_client(manager: Manager, filters: Filters = ANY) -> list[Row]:
+    """All that are as asked, the oldest first."""
     rows: list[Row] = []
     after: After | None = BEGINNING
     while after is not None:
-        page = await clients_in(manager, Window(after, MAX_PAGE))
+        page = await clients_in(manager, Window(after, MAX_PAGE), filters)
         rows += page.rows
         after = page.more_after
     return rows

@@ -80,16 +80,20 @@ class Filters(NamedTuple):
     disabled: bool | None
 
 
-def filters_of(asked: Mapping[str, str]) -> Filters:
-    """As a query has them."""
-    name, scope, disabled = (asked.get(each) for each in Filters._fields)
+def filters_of(name: str | None, scope: str | None, disabled: bool | None) -> Filters:
     if name is not None:
         name_of(name)
     if scope is not None and not is_scope(scope):
-        raise InvalidRequest("no scope", {"scope": ["Not one scope."]})
-    if disabled not in (None, *FLAGS):
-        raise InvalidRequest("no flag", {"disabled": ["Not true or false."]})
-    return Filters(name, scope, None if disabled is None else FLAGS[disabled])
+        raise InvalidRequest(f"{scope!r} is not one scope.", {"scope": ["Not one scope."]})
+    return Filters(name, scope, disabled)
+
+
+def flag_of(asked: Mapping[str, str], name: str) -> bool | None:
+    """Of a query that may have one."""
+    text = asked.get(name)
+    if text not in (None, *FLAGS):
+        raise InvalidRequest("no flag", {name: ["Not true or false."]})
+    return None if text is None else FLAGS[text]
 
 
 def check_end(expires_at: int, now: float, field: str = "expires_at") -> None:

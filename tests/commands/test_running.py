@@ -36,6 +36,9 @@ from tests.signing import ES256
 WORKS = {
     "create-client": ["billing"],
     "list-clients": [],
+    "show-client": ["reporting"],
+    "rename-client": ["reporting", "reports"],
+    "set-metadata": ["reporting", "team=payments"],
     "set-scopes": ["reporting", "reports:read"],
     "set-limits": ["reporting", "--logins", "600/hour", "--sessions", "20"],
     "disable-client": ["reporting", "--yes"],
