@@ -15,6 +15,7 @@ from authapi.managing import clients, keys, paging, reading
 from authapi.managing.changes import changes_of
 from authapi.managing.manager import READ, WRITE, Manager
 from authapi.managing.paging import read_window
+from authapi.managing.refusals import PreconditionFailed
 from authapi.managing.repeats import Repeatable
 from authapi.managing.showing import client_json, key_json, listed_json, version_of
 from authapi.telemetry import audit
@@ -26,16 +27,21 @@ from authapi.web.requests import id_in_path, parameters_of
 from handlers import State
 
 
-def manages(scope: str) -> Callable[[Handler], Handler]:
-    """Answer whoever has this scope, and name them in the audit trail."""
+def manages(
+    scope: str, *parameters: str, has_version: bool = False
+) -> Callable[[Handler], Handler]:
+    """Answer whoever has this scope, and name them in the audit trail. The query may have these
+    parameters. Of a change of what has no version, no `If-Match` is true (RFC 9110, 13.1.1)."""
 
     def decorate(handler: Handler) -> Handler:
         @requires_scope(scope)
         @wraps(handler)
         async def managing(request: Request[State]) -> Any:
             audit.name_actor(request.user.identity)
-            if scope == WRITE:
-                parameters_of(request)  # a change takes none
+            parameters_of(request, *parameters)
+            ignores_version = scope == WRITE and not has_version
+            if ignores_version and versions_wanted(request.scope["headers"]) is not None:
+                raise PreconditionFailed
             return await handler(request)
 
         return managing
@@ -63,10 +69,10 @@ def _page(name: str, shown: list[dict[str, Any]], cursor: str | None) -> Answer:
     return Answer({name: shown} | ({"cursor": cursor} if cursor else {}))
 
 
-@manages(READ)
+@manages(READ, "after", "limit", "name", "scope", "disabled")
 async def list_clients(request: Request[State]) -> Answer:
     """List the clients, the oldest first."""
-    asked = parameters_of(request, "after", "limit", "name", "scope", "disabled")
+    asked = request.query_params
     window = read_window(asked.get("after"), asked.get("limit"))
     disabled = reading.flag_of(asked, "disabled")
     filters = reading.filters_of(asked.get("name"), asked.get("scope"), disabled)
@@ -95,7 +101,7 @@ async def read_client(request: Request[State]) -> Answer:
     return _show(await clients.read(_manager(request), id_in_path(request, "client_id", 20)))
 
 
-@manages(WRITE)
+@manages(WRITE, has_version=True)
 async def change_client(request: Request[State]) -> Answer:
     """Change what is given of a client, if it is as `If-Match` says.
 
@@ -108,7 +114,7 @@ async def change_client(request: Request[State]) -> Answer:
     return _show(changed.client)
 
 
-@manages(WRITE)
+@manages(WRITE, has_version=True)
 async def delete_client(request: Request[State]) -> Answer:
     """End a client, and remove it with its keys once nothing of it can live."""
     versions = versions_wanted(request.scope["headers"])
@@ -124,10 +130,10 @@ async def end_sessions(request: Request[State]) -> Answer:
     return Answer({"user_id": client["id"], "name": client["name"], "sessions_ended": True})
 
 
-@manages(READ)
+@manages(READ, "after", "limit")
 async def list_keys(request: Request[State]) -> Answer:
     """List the keys of a client, and how they were used; the oldest first."""
-    asked = parameters_of(request, "after", "limit")
+    asked = request.query_params
     window = read_window(asked.get("after"), asked.get("limit"))
     manager, client_id = _manager(request), id_in_path(request, "client_id", 20)
     await clients.read(manager, client_id)

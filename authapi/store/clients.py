@@ -56,8 +56,8 @@ ADD_CLIENT = (
 
 
 _ID = re.compile("[0-9a-f]{20}")
-_INVISIBLE = re.compile(  # printable to Python: Unicode's Default_Ignorable_Code_Point
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+_INVISIBLE = re.compile(  # printable to Python: Default_Ignorable_Code_Point, and the empty Braille
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 

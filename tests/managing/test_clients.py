@@ -330,7 +330,16 @@ def test_what_was_so_before_is_not_recorded(root: Admin, trail: Trail) -> None:
 @on_one_engine
 @pytest.mark.parametrize(
     "name",
-    ["0123456789abcdef0123", "--yes", "-", "bill\u3164ing", "x\ufe0f", "a\u034fb", "e\u0301"],
+    [
+        "0123456789abcdef0123",
+        "--yes",
+        "-",
+        "bill\u3164ing",
+        "x\ufe0f",
+        "a\u034fb",
+        "e\u0301",
+        "\u2800",
+    ],
 )
 def test_a_name_that_misleads_is_refused(root: Admin, name: str) -> None:
     """As an id, an option of a command, or what looks like the name of another."""
@@ -345,6 +354,9 @@ def test_what_would_pass_silently_is_refused_with_its_name(root: Admin) -> None:
     place = f"/admin/clients/{made['user_id']}"
     for method, path, body in (
         ("POST", "/admin/clients", {"name": "x"}),
+        ("GET", place, None),
+        ("GET", f"{place}/keys", None),
+        ("GET", f"/admin/keys/{made['key_id']}", None),
         ("PATCH", place, {"name": "x"}),
         ("DELETE", place, None),
         ("POST", f"{place}/end-sessions", None),
@@ -359,6 +371,28 @@ def test_what_would_pass_silently_is_refused_with_its_name(root: Admin) -> None:
     refused = root.call("POST", f"{place}/end-sessions", {"key_id": made["key_id"]})
     assert list(assert_refused(refused, 400, "invalid_request")["fields"]) == ["key_id"]
     assert root.get(place)["name"] == "billing"
+
+
+@on_one_engine
+def test_what_has_no_version_is_as_nobody_has_read_it(root: Admin) -> None:
+    """Else a pipeline would think that its `If-Match` had been looked at."""
+    made = root.make("billing")
+    place = f"/admin/clients/{made['user_id']}"
+    tag = root.call("GET", place).headers["etag"]
+    for method, path, body in (
+        ("POST", "/admin/clients", {"name": "x"}),
+        ("POST", f"{place}/end-sessions", None),
+        ("POST", f"{place}/keys", {}),
+        ("POST", f"{place}/keys/rotate", {}),
+        ("DELETE", f"/admin/keys/{made['key_id']}", None),
+        ("POST", "/admin/leaks", {"text": made["client_key"]}),
+    ):
+        refused = root.call(method, path, body, If_Match=tag)
+        assert_refused(refused, 412, "precondition_failed")
+    (key,) = root.get(f"{place}/keys")["keys"]
+    assert (key["expires_at"], key["revoked_at"]) == (None, None)
+    assert_answer(root.call("GET", place, If_Match='"another"'), 200)
+    assert_answer(root.call("POST", f"{place}/keys", {}, If_Match="*"), 201)
 
 
 @on_one_engine
