@@ -5,7 +5,7 @@ from typing import cast
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT serves SQLite too
 
-from authapi.credentials.claims import Claims, successor_jti
+from authapi.credentials.claims import MAX_ACCESS_SECONDS, Claims, successor_jti
 from authapi.engines.database import Database, Row
 from authapi.store.client_keys import key_is_open
 from authapi.store.revocations import ROW_COLUMNS, is_ended_by, row
@@ -138,6 +138,11 @@ FORGET_ENDED = (
             sa.exists().where(
                 revoked_jtis.c.jti.in_([counted_sessions.c.sid, counted_sessions.c.key_id])
             ),
+            # Refreshed no more since then, so that its last access token is over, too.
+            sa.exists().where(
+                client_keys.c.id == counted_sessions.c.key_id,
+                client_keys.c.expires_at <= sa.bindparam("key_ended_by"),
+            ),
             sa.exists().where(
                 revoked_jtis.c.jti == counted_sessions.c.client_id,
                 revoked_jtis.c.revoked_at > counted_sessions.c.era,
@@ -170,7 +175,8 @@ async def count_in(database: Database, session: Claims, most: int, now: int) -> 
 
     async def count() -> int | None:
         await database.fetch_one(LOCK_CLIENT, {"sub": session.sub})
-        await database.fetch_all(FORGET_ENDED, {"sub": session.sub, "now": now})
+        ended = {"sub": session.sub, "now": now, "key_ended_by": now - MAX_ACCESS_SECONDS}
+        await database.fetch_all(FORGET_ENDED, ended)
         living = await database.fetch_one(COUNT_SESSIONS, {"sub": session.sub})
         if living and living["total"] >= most:
             first_end: int = living["first_end"]

@@ -14,6 +14,7 @@ from click.testing import Result
 from starlette.testclient import TestClient
 
 from app import create_app
+from authapi.credentials.claims import MAX_ACCESS_SECONDS
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.rules.client_limits import RETRY_SECONDS
@@ -21,7 +22,7 @@ from authapi.store import administration, client_keys
 from authapi.store import clients as registry
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import ENGINES, NOW, Clock, Register, Registered, url_for_settings
+from tests.conftest import ENGINES, NOW, Clock, Do, Register, Registered, url_for_settings
 from tests.steps import log_out, refresh
 
 WEEK = 604_800
@@ -126,6 +127,22 @@ def test_all_that_ends_a_session_makes_room(
             return key.text
 
     pairs(api, replace(registered, key=asyncio.run(exchange())), 2)
+
+
+def test_what_an_ended_key_began_makes_room_when_its_last_token_must_be_over(
+    api: TestClient, registered: Registered, limit: Limit, do: Do, clock: Clock
+) -> None:
+    """Else a client that rotates its key would find its places taken for a week."""
+    limit(session_limit=2)
+    pairs(api, registered, 2)
+    key, end = new_client_key(), int(NOW) + 60
+    do(lambda db: client_keys.rotate_keys(db, registered.id, key, int(NOW), end))
+    rotated = replace(registered, key=key.text)
+    clock.now = end + MAX_ACCESS_SECONDS - 1
+    assert_full(log_in(api, rotated))
+    clock.advance(1)
+    pairs(api, rotated, 2)
+    assert_full(log_in(api, rotated))
 
 
 def test_a_session_without_a_refresh_token_lives_as_long_as_its_token(
