@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.faults.services import (
     serve_file,
     serve_nodes,
 )
-from tests.postgres import Postgres, run_postgres
+from tests.postgres import Postgres, database_of, run_postgres
 
 ANSWER_SECONDS = 3.0
 AT_ONCE = 40
@@ -148,4 +149,102 @@ def test_whatever_postgresql_does_a_change_is_refused_in_time(
         await node.close()
 
     with serve_nodes(tmp_path, [own.new_database()], MANAGEMENT="on") as service:
+        asyncio.run(act(service))
+
+
+DEFERRED = "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
+SLOW_COMMITS = (
+    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql"
+    " AS $$ BEGIN PERFORM pg_sleep(4); RETURN NULL; END $$",
+    f"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON client_keys {DEFERRED}",
+    f"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON counted_sessions {DEFERRED}",
+)
+QUICK_COMMITS = (
+    "DROP TRIGGER slow ON client_keys",
+    "DROP TRIGGER slow ON counted_sessions",
+    "DROP FUNCTION slow()",
+)
+
+
+@contextmanager
+def slow_at_the_commit(postgres: Postgres, service: Service) -> Iterator[None]:
+    """What was answered as refused is done a moment later."""
+    database = database_of(service.environ["DATABASE_URL"])
+    for statement in SLOW_COMMITS:
+        postgres.execute(statement, database)
+    try:
+        yield
+    finally:
+        for statement in QUICK_COMMITS:
+            postgres.execute(statement, database)
+
+
+@dataclass
+class Limited:
+    """A client of `SESSIONS` at once that looks after its keys, at one node."""
+
+    node: Node
+    key: str
+    token: str = ""
+    begun: int = 0
+
+    async def log_in(self) -> int:
+        status, _, pair = await self.node.ask("POST", "/login", payload={"client_key": self.key})
+        self.begun += status == 200
+        self.token = self.token or pair["access_token"]
+        return status
+
+    async def rotate(self) -> tuple[int, Any]:
+        proof: dict[str, Any] = {"client_key": self.key}
+        status, _, made = await self.node.ask("POST", "/me/keys/rotate", self.token, proof)
+        return status, made
+
+    async def be_refused(self) -> None:
+        """In time, at each of both, twice at once."""
+        start = time.monotonic()
+        logins = await asyncio.gather(*(self.log_in() for _ in range(2)))
+        assert time.monotonic() - start < ANSWER_SECONDS
+        start = time.monotonic()
+        made = await asyncio.gather(*(self.rotate() for _ in range(2)))
+        assert time.monotonic() - start < ANSWER_SECONDS
+        assert {*logins, *(status for status, _ in made)} == {503}
+
+
+SESSIONS = 4
+COUNTED = "SELECT count(*) FROM counted_sessions"
+
+
+@pytest.mark.parametrize("trouble", [frozen, stopped, slow_at_the_commit])
+def test_what_was_refused_leaves_no_key_that_goes_on_and_no_session_past_the_limit(
+    tmp_path: Path, own: Postgres, trouble: Trouble
+) -> None:
+    """Whatever became of it: an answer was promised to nobody, and may be asked for again."""
+
+    async def act(service: Service) -> None:
+        (node,) = service.nodes()
+        (client,) = await asyncio.to_thread(service.register, "client")
+        await manage(service, "set-scopes", "client", "keys:self")
+        await manage(service, "set-limits", "client", "--sessions", str(SESSIONS))
+        limited = Limited(node, client.key)
+        assert await limited.log_in() == 200
+        context = trouble(own, service)
+        await asyncio.to_thread(context.__enter__)
+        try:
+            await limited.be_refused()
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+        give_up = time.monotonic() + RECOVERY_SECONDS
+        while (rotated := await limited.rotate())[0] != 200:
+            assert time.monotonic() < give_up
+        keys = (await node.ask("GET", "/me/keys", limited.token))[2]["keys"]
+        goes_on = {key["key_id"] for key in keys if key["expires_at"] is None}
+        assert goes_on == {client.key_id, rotated[1]["key_id"]}
+        while await limited.log_in() == 200:
+            assert limited.begun <= SESSIONS
+        database = database_of(service.environ["DATABASE_URL"])
+        counted = await asyncio.to_thread(own.execute, COUNTED, database)
+        assert counted == [(SESSIONS,)]
+        await node.close()
+
+    with serve_nodes(tmp_path, [own.new_database()]) as service:
         asyncio.run(act(service))
