@@ -77,9 +77,9 @@ class Service:
         self.metadata = describe_server(
             settings.token_issuer, ASSERTION_ALGORITHMS, self.signing_keys is not None
         )
-        feed = self.feed if self.signing_keys else None
+        feed, is_on = self.feed if self.signing_keys else None, settings.management == "on"
         # Without a secret, what is sealed hangs on the caller's `Idempotency-Key` alone.
-        self.managers = Managers(self._revocations, feed, settings.secrets or [""])
+        self.managers = Managers(self._revocations, feed, settings.secrets or [""], is_on)
         self.own_keys = OwnKeys(self.database, self.managers, self.failed_logins, authentication)
         self.refusals = Refusals()
         self._reporter = Reporter(counts, self._gauges)

@@ -25,13 +25,15 @@ READ, WRITE = "admin:read", ADMINISTERS
 class Manager:
     """`claims` are of the access token that manages. Without, it is the operator who types a
     command, and may do everything. `settle` returns once what was committed before is in force on
-    every worker, and at every verifier elsewhere. `turn` is what one at a time has who decides."""
+    every worker, and at every verifier elsewhere. `turn` is what one at a time has who decides.
+    `needs_one` is whether an administrator must be left."""
 
     database: Database
     clock: Clock
     settle: Callable[[], Awaitable[object]]
     claims: Claims | None = None
     turn: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+    needs_one: bool = True
 
     async def decide(self, action: Callable[[], Awaitable[T]], record: Callable[[T], object]) -> T:
         """Run `action` in a transaction in which nobody else changes a client or a key; `record`
@@ -75,7 +77,8 @@ class Manager:
     async def keep_administrator(self, was: Row) -> None:
         """After a change of the client that `was` so: raises `LastAdministrator` if it was the last
         that could log in and manage. The operator can make another one."""
-        if self.claims is None or ADMINISTERS not in was["scopes"].split():
+        may_be_last = self.needs_one and ADMINISTERS in was["scopes"].split()
+        if self.claims is None or not may_be_last:
             return
         if not await count_administrators(self.database, self.clock()):
             details = {"client": self.claims.sub, "target": was["id"]}

@@ -16,18 +16,22 @@ from authapi.revocation.revocations import Revocations
 
 class Managers:
     """Of one worker. `feed` is that of verifiers elsewhere, where there may be any; `secrets` seal
-    the answers that are kept for a repeat."""
+    the answers that are kept for a repeat. Unless it `is_on`, nobody manages over HTTP."""
 
-    def __init__(self, revocations: Revocations, feed: Feed | None, secrets: Sequence[str]) -> None:
+    def __init__(
+        self, revocations: Revocations, feed: Feed | None, secrets: Sequence[str], is_on: bool
+    ) -> None:
         self._revocations = revocations
         self._feed = feed
         self.secrets = secrets
+        self._is_on = is_on
         self.clock = revocations.clocks.wall
         self._lock = asyncio.Lock()
 
     def by(self, database: Database, claims: Claims | None) -> Manager:
         """Whoever manages by this access token; without, the one who shows the key that ends."""
-        return Manager(database, self.clock, self.settle, claims, partial(self._turn, database))
+        turn = partial(self._turn, database)
+        return Manager(database, self.clock, self.settle, claims, turn, self._is_on)
 
     @asynccontextmanager
     async def _turn(self, database: Database) -> AsyncIterator[None]:

@@ -309,15 +309,24 @@ def test_whoever_guesses_the_proof_is_slowed_down(
         assert_refused(ask_next(api, billing.key, as_client), 429, "too_many_failures")
 
 
-def test_the_only_administrator_keeps_its_last_key(api: TestClient, do: Do, clock: Clock) -> None:
+def test_the_only_administrator_keeps_its_last_key(
+    settings: Settings, do: Do, clock: Clock
+) -> None:
     root = create(do, "root", "keys:self admin:write")
-    as_client = session(api, root.key)
-    assert_refused(end(api, as_client, root.key_id), 409, "last_administrator")
-    made = rotate(api, root.key)
-    assert_answer(end(api, session(api, made["client_key"]), root.key_id), 200)
-    # Whoever shows a key could do worse with it.
-    assert assert_answer(end_shown(api, made["client_key"]), 200) == SHOWN
-    log_in(api, made["client_key"], 401)
+    with TestClient(create_app(replace(settings, management="on"), clock)) as api:
+        as_client = session(api, root.key)
+        assert_refused(end(api, as_client, root.key_id), 409, "last_administrator")
+        made = rotate(api, root.key)
+        assert_answer(end(api, session(api, made["client_key"]), root.key_id), 200)
+        # Whoever shows a key could do worse with it.
+        assert assert_answer(end_shown(api, made["client_key"]), 200) == SHOWN
+        log_in(api, made["client_key"], 401)
+
+
+def test_where_nobody_manages_the_scope_is_like_any_other(api: TestClient, do: Do) -> None:
+    client = create(do, scopes="keys:self admin:write")
+    assert_answer(end(api, session(api, client.key), client.key_id), 200)
+    log_in(api, client.key, 401)
 
 
 # Keys that leaked
