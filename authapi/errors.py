@@ -95,6 +95,12 @@ class RefusedClient(InvalidClient):
     headers: Mapping[str, str] = {"WWW-Authenticate": BASIC_CHALLENGE}
 
 
+class RefusedProof(InvalidClient):
+    """`InvalidClient` beside a token: what is shown is not the key that opened its session."""
+
+    description = "The key or assertion is not valid, or is not of the key that opened the session."
+
+
 class InvalidScope(Refusal):
     """The client asks for what it was not granted (RFC 6749, 5.2)."""
 

@@ -10,6 +10,7 @@ from authapi.errors import (
     OthersToken,
     RefusedClient,
     RefusedGrant,
+    RefusedProof,
     TemporarilyUnavailable,
     UnknownCursor,
     UnsupportedGrantType,
@@ -73,7 +74,7 @@ OURS = {
     "/me/keys/rotate": Description(
         key_answers.OwnRotationAnswer,
         takes=OWN_ROTATION,
-        refuses=(InvalidClient, KeyTaken, TooManyFailures, TooManyKeys),
+        refuses=(RefusedProof, KeyTaken, TooManyFailures, TooManyKeys),
         tag=OWN_KEYS,
     ),
     "/me/keys/{key_id}": Description(

@@ -9,7 +9,7 @@ from authapi.credentials.claims import Claims
 from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import digest_of
 from authapi.engines.database import Database, Row
-from authapi.errors import InvalidClient, InvalidRequest, RefusedClient
+from authapi.errors import InvalidRequest, RefusedClient, RefusedProof
 from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.managers import Managers
@@ -60,7 +60,7 @@ class OwnKeys:
         than its operator allows. Another one that the latter has made ends after the overlap: its
         answer may have been lost, and nobody know it.
 
-        Raises `InvalidClient`, `TooManyFailures`, `InvalidToken` if the session is over,
+        Raises `RefusedProof`, `TooManyFailures`, `InvalidToken` if the session is over,
         `TooManyKeys`, `KeyTaken`, and `InvalidRequest` if a secret is to follow a key that signs.
         """
         now = int(self._managers.clock())
@@ -89,8 +89,9 @@ class OwnKeys:
             client = await self._authentication.identify(shown, address, now, session.key_id)
             await self._authentication.spend(client, address)
         except RefusedClient as refusal:
-            refusal.headers = InvalidClient.headers  # the challenge of a token, and not Basic
-            raise
+            refused = RefusedProof(refusal.reason, None, **refusal.details)
+            refused.answer_at = refusal.answer_at
+            raise refused from None
 
     async def end(self, session: Claims, key_id: str) -> None:
         """End a key, and every session that it began, on every worker. A repeat changes nothing.
