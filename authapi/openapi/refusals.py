@@ -53,16 +53,18 @@ def _refusal_schema(spec: APISpec, kind: type[Refusal], said: Description) -> st
         "error": {"enum": [kind.error]},
         "error_description": {"enum": [kind.description]},
     }
-    if kind is InvalidRequest and (said.takes or said.query):
-        name += "Of" + (name_of(said.takes) if said.takes else "".join(said.query).title())
+    if kind is InvalidRequest:
         fields = [*(said.takes.fields if said.takes else ()), *said.query]
+        if fields:
+            name += "Of" + (name_of(said.takes) if said.takes else "".join(said.query).title())
+        ignores_unknown = said.takes is not None and not isinstance(said.takes, StrictPayload)
         faults = {"type": "array", "minItems": 1, "items": {"type": "string"}}
         properties["fields"] = {
             "type": "object",
             "minProperties": 1,
             "properties": dict.fromkeys(fields, faults),
-            # A field that there is not is named, too.
-            "additionalProperties": faults if isinstance(said.takes, StrictPayload) else False,
+            # A field or a parameter that there is not is named, too.
+            "additionalProperties": False if ignores_unknown else faults,
         }
     if name not in spec.components.schemas:
         schema = {

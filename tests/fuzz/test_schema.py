@@ -124,6 +124,11 @@ ROTATE = {
         }
     },
 }
+# None of both, or both, is no proof.
+SHOW_KEY = {
+    "include-path": "/me/keys/revoke",
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "400", "413"]}},
+}
 END_KEY = {
     "include-path": "/me/keys/{key_id}",
     "checks": {
@@ -139,7 +144,7 @@ CACHED = {
     "/.well-known/oauth-authorization-server": 3600,
     "/openapi.json": 300,
 }
-described = load(GRANT, MANAGING, ROTATE, END_KEY, **{"with-security-parameters": False})
+described = load(GRANT, MANAGING, ROTATE, SHOW_KEY, END_KEY, **{"with-security-parameters": False})
 # Not with an operation of its own, by which `include` would include all.
 for_strangers = load(**{"with-security-parameters": True})
 
