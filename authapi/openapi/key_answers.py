@@ -16,7 +16,7 @@ class OwnKey(ListedKey):
 
 
 class OwnKeysAnswer(AnswerSchema):
-    """The oldest first: at most the hundred that are the newest."""
+    """The oldest first, at most a hundred: those that are open, and the newest of the others."""
 
     keys = fields.List(fields.Nested(OwnKey), required=True)
 

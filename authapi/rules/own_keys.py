@@ -44,8 +44,9 @@ class OwnKeys:
         self._authentication = authentication
 
     async def list(self, session: Claims) -> list[dict[str, Any]]:
-        """The oldest first. One of them has opened the session."""
-        rows = await own_keys.list_own_keys(self._database, session.sub)
+        """The oldest first, and no more than a hundred. One of them has opened the session."""
+        now = self._managers.clock()
+        rows = await own_keys.list_own_keys(self._database, session.sub, now)
         return [key_json(row) | {"current": row["id"] == session.key_id} for row in rows]
 
     async def rotate(

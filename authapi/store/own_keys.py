@@ -56,14 +56,15 @@ MAX_LISTED = 100
 LIST_OWN_KEYS = (
     sa.select(client_keys)
     .where(client_keys.c.client_id == sa.bindparam("sub"))
-    .order_by(client_keys.c.created_at.desc(), client_keys.c.id.desc())
+    .order_by(~key_is_open, client_keys.c.created_at.desc(), client_keys.c.id.desc())
     .limit(MAX_LISTED)
 )
 
 
-async def list_own_keys(database: Database, client_id: str) -> list[Row]:
-    """The oldest first: no more than the hundred that are the newest."""
-    return list(reversed(await database.fetch_all(LIST_OWN_KEYS, {"sub": client_id})))
+async def list_own_keys(database: Database, client_id: str, now: float) -> list[Row]:
+    """The oldest first: no more than a hundred, and of those that open nothing the newest."""
+    rows = await database.fetch_all(LIST_OWN_KEYS, {"sub": client_id, "now": int(now)})
+    return sorted(rows, key=lambda key: (key["created_at"], key["id"]))
 
 
 FIND_OWN_KEY = FIND_KEY.where(client_keys.c.client_id == sa.bindparam("sub"))

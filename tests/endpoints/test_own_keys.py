@@ -13,10 +13,11 @@ from starlette.testclient import TestClient
 from app import create_app
 from authapi.credentials.assertions import read_public_key
 from authapi.credentials.client_keys import new_client_id, new_client_key
+from authapi.engines.database import Database
 from authapi.rules.own_keys import OVERLAP_SECONDS, SHOWN_SECONDS
 from authapi.store import client_keys
 from authapi.store import clients as registry
-from authapi.store.own_keys import MAX_KEYS
+from authapi.store.own_keys import MAX_KEYS, MAX_LISTED
 from authapi.store.revocations import end_session, ending_by_operator
 from settings import Settings
 from tests import forge
@@ -134,6 +135,26 @@ def test_a_client_lists_its_keys_and_nothing_of_others(
     assert (newest["key_id"], newest["made_by"]) == (made["key_id"], billing.key_id)
     assert (newest["current"], oldest["current"]) == (True, False)
     assert made["client_key"] not in json.dumps([newest, oldest])
+
+
+def test_a_key_that_is_open_is_listed_however_many_came_later(
+    api: TestClient, billing: Registered, do: Do
+) -> None:
+    """Else a thief would hide one behind those that were made and ended since."""
+
+    async def add(database: Database) -> None:
+        for number in range(MAX_LISTED):
+            key, now = new_client_key(), int(NOW) - 1000 + number
+            await client_keys.add_key(database, billing.id, key, now, now + 1)
+        await client_keys.add_key(database, billing.id, hidden, int(NOW) - 2000)
+
+    hidden = new_client_key()
+    do(add)
+    listed = own_keys(api, session(api, billing.key))
+    assert len(listed) == MAX_LISTED
+    assert (listed[0]["key_id"], listed[-1]["current"]) == (hidden.id, True)
+    moments = [key["created_at"] for key in listed]
+    assert moments == sorted(moments)
 
 
 ROUTES = [
