@@ -73,13 +73,7 @@ async def set_scopes(
     was, granted, also = changed.was["scopes"], changed.client["scopes"], elsewhere(settings)
     ended = f"; its sessions are ended{also and '.' + also}" if changed.ended_sessions else ""
     return Report(
-        {
-            "user_id": row["id"],
-            "name": row["name"],
-            "scopes": granted,
-            "was": was,
-            "sessions_ended": changed.ended_sessions,
-        },
+        client_json(changed.client) | {"was": was, "sessions_ended": changed.ended_sessions},
         f"{row['name']}: scopes {was or 'none'} → {granted or 'none'}{ended}",
     )
 
@@ -101,9 +95,8 @@ async def set_limits(
     asked |= {} if logins is None else {"login_limit": logins or None}
     asked |= {} if sessions is None else {"session_limit": sessions or None}
     changed = await clients.change(operator(database, settings), row["id"], Changes(limits=asked))
-    names = ("name", "login_limit", "session_limit")
-    report = {"user_id": row["id"]} | {name: changed.client[name] for name in names}
-    return Report(report, f"{row['name']}: limits {limits_of(changed.client)}")
+    says = f"{row['name']}: limits {limits_of(changed.client)}"
+    return Report(client_json(changed.client), says)
 
 
 @click.command()
@@ -114,8 +107,9 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
     """Let a client in no more, and end its sessions."""
     row = await client_named(database, client)
     confirm(f"End every session of {row['name']!r} and let it in no more?", yes)
-    await clients.change(operator(database, settings), row["id"], Changes(disabled=True))
-    report = {"user_id": row["id"], "name": row["name"], "disabled": True}
+    changes = Changes(disabled=True)
+    changed = await clients.change(operator(database, settings), row["id"], changes)
+    report = client_json(changed.client) | {"disabled": True}
     says = f"Disabled {row['name']!r}; its sessions are ended.{elsewhere(settings)}"
     return Report(report, says)
 
@@ -126,6 +120,7 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
 async def enable_client(database: Database, settings: Settings, client: str) -> Report:
     """Let a disabled client in again; it has to log in anew."""
     row = await client_named(database, client)
-    await clients.change(operator(database, settings), row["id"], Changes(disabled=False))
-    report = {"user_id": row["id"], "name": row["name"], "disabled": False}
+    changes = Changes(disabled=False)
+    changed = await clients.change(operator(database, settings), row["id"], changes)
+    report = client_json(changed.client) | {"disabled": False}
     return Report(report, f"Enabled {row['name']!r}.")

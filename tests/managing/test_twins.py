@@ -40,6 +40,24 @@ def test_rename_client_and_set_metadata_change_what_patch_does(root: Admin, mana
 
 
 @pytest.mark.parametrize(
+    ("typed_so", "besides"),
+    [
+        (["set-scopes", "billing", ""], {"was": "reports:read", "sessions_ended": True}),
+        (["set-limits", "billing", "--sessions", "3"], {}),
+        (["disable-client", "billing"], {"disabled": True}),
+        (["enable-client", "billing"], {"disabled": False}),
+    ],
+)
+def test_each_change_answers_the_client_as_patch_does(
+    root: Admin, manage: Manage, typed_so: list[str], besides: dict[str, object]
+) -> None:
+    made = root.make("billing", "reports:read")
+    agreed = [] if typed_so[0] in ("set-limits", "enable-client") else ["--yes"]
+    answered = typed(manage, *typed_so, *agreed)
+    assert answered == root.get(f"/admin/clients/{made['user_id']}") | besides
+
+
+@pytest.mark.parametrize(
     ("options", "query"),
     [
         (["--name", "billing"], "name=billing"),
