@@ -14,7 +14,7 @@ from authapi.revocation.cursors import Cursor
 from authapi.web.answers import Answer, record_refusal
 from authapi.web.bodies import read_payload
 from authapi.web.compressing import compressed
-from authapi.web.requests import holding_of, parameters_of, read_wait, sender_of, values_of
+from authapi.web.requests import hold, parameters_of, read_wait, sender_of, values_of
 from authapi.web.schemas import GRANT, REVOCATION, TOKEN
 from handlers import State
 
@@ -92,7 +92,7 @@ async def revocations(request: Request[State]) -> Answer:
     """Tell a verifier elsewhere what is revoked since it last asked, and how long that holds."""
     asked = parameters_of(request, "after", "wait")
     cursor, wait_seconds = _cursor(asked.get("after")), read_wait(asked.get("wait", "0"))
-    found = await request.state["feed"].poll(cursor, wait_seconds, holding_of(request.scope))
+    found = await request.state["feed"].poll(cursor, wait_seconds, hold(request.scope))
     if wait_seconds:  # in which the token may have been ended
         await request.state["sessions"].check(str(extract_bearer(request.scope["headers"])))
     return await compressed(Answer(found), request.scope["headers"])

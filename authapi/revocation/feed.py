@@ -9,8 +9,7 @@ committed that long ago is either known to a verifier, or it believes nothing.
 import asyncio
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from authapi.credentials.signing_keys import SigningKey
@@ -78,10 +77,10 @@ class Feed:
         self,
         cursor: Cursor | None,
         wait_seconds: float = 0,
-        holding: AbstractContextManager[object] | None = None,
+        gone: asyncio.Future[None] | None = None,
     ) -> dict[str, Any]:
         """What a verifier lacks that has come as far as `cursor`: at once if there is anything,
-        else when something comes, or after `wait_seconds`; within `holding` while it waits.
+        else when something comes, or it is `gone`, or after `wait_seconds`.
 
         Raises `UnknownCursor` for that of another database, and `TemporarilyUnavailable` where the
         copy is old, or too many wait.
@@ -89,15 +88,15 @@ class Feed:
         came = self._revocations.clocks.steady()
         self._demand_recent()
         if cursor and cursor.database_id != self._revocations.database_id:
+            # It may be another one since the last reading, as who sent the cursor knows.
             await self._catch_up()
         if cursor and wait_seconds and (self._pacing.is_due or not self._lacks(cursor)):
-            with holding or nullcontext():
-                await self._pacing.hold(wait_seconds, lambda: self._lacks(cursor))
+            gone = gone or asyncio.get_running_loop().create_future()
+            await self._pacing.hold(wait_seconds, partial(self._lacks, cursor), gone)
             self._demand_recent()
         return self._answer(cursor, came)
 
     async def _catch_up(self) -> None:
-        """The database may be another one since the last reading, as who sent the cursor knows."""
         try:
             async with asyncio.timeout(self._lease_seconds / 2):
                 await self._revocations.catch_up()
@@ -109,7 +108,10 @@ class Feed:
             raise TemporarilyUnavailable("the copy is old")
 
     def _lacks(self, cursor: Cursor) -> bool:
-        return self._position(cursor) < self._revocations.entries.last
+        """Or whatever it has is of another database, or of none."""
+        entries = self._revocations.entries
+        is_known = cursor.database_id == self._revocations.database_id
+        return not is_known or cursor.positions.get(entries.run, 0) != entries.last
 
     def _position(self, cursor: Cursor) -> int:
         """Up to where it has this worker's entries. Raises `UnknownCursor`."""

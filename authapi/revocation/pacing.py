@@ -6,7 +6,7 @@ A storm of log-outs so costs each verifier a few answers a second, and not one f
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
 from authapi.clocks import Clock
 from authapi.errors import TemporarilyUnavailable
@@ -14,6 +14,8 @@ from authapi.errors import TemporarilyUnavailable
 PAUSE_SECONDS = 0.1
 PAUSE_SECONDS_EACH = 0.0004
 """Between two times when news goes out: the more are held, the longer, as each takes half of it."""
+
+_Turn = asyncio.Future[None]
 
 
 class Pacing:
@@ -28,7 +30,7 @@ class Pacing:
         self.is_due = False
         self._went_out_at = -math.inf
         self._went_to = 0
-        self._news = asyncio.Event()
+        self._waiting: dict[_Turn, Callable[[], bool]] = {}
 
     def tell(self) -> None:
         """Let news go out: at once, or together with what else comes in the pause."""
@@ -46,22 +48,40 @@ class Pacing:
     def _let_out(self) -> None:
         self.is_due = False
         self._went_out_at, self._went_to = self._steady(), self.held
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._wake([*self._waiting.items()])
 
-    async def hold(self, seconds: float, lacks: Callable[[], bool]) -> None:
-        """Return when news has gone out that the one who asks `lacks`, or after so many seconds.
+    def _wake(self, waiting: list[tuple[_Turn, Callable[[], bool]]]) -> None:
+        """Those of them who lack what has gone out."""
+        for turn, lacks in waiting:
+            if lacks():
+                _end(turn)
+
+    async def hold(
+        self, seconds: float, lacks: Callable[[], bool], gone: asyncio.Future[None]
+    ) -> None:
+        """Return when news has gone out that the one who asks `lacks`, or is `gone`, or after so
+        many seconds.
 
         Raises `TemporarilyUnavailable` where as many are held as may be.
         """
         if self.held >= self._max_held:
             raise TemporarilyUnavailable("too many held polls")
+        loop = asyncio.get_running_loop()
+        turn: _Turn = loop.create_future()
+        end = partial(_end, turn)
+        timer = loop.call_later(seconds, end)
+        gone.add_done_callback(end)
+        self._waiting[turn] = lacks
         self.held += 1
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._news.wait()
-                    while not lacks():
-                        await self._news.wait()
+            await turn
         finally:
             self.held -= 1
+            del self._waiting[turn]
+            gone.remove_done_callback(end)
+            timer.cancel()
+
+
+def _end(turn: _Turn, *_: object) -> None:
+    if not turn.done():
+        turn.set_result(None)

@@ -47,7 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
-        self.holding = Holding()
+        self.holding = Holding(self.loop.create_future())
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,6 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._check.cancel()
+        self.holding.gone.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +96,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {HOLDING: cast(Any, self.holding)}
+        self.scope["extensions"] = {HOLDING: cast(Any, self.holding.begin)}
         if not self._in_head:
             self._await_head(received=self._chunk)
 
@@ -127,6 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn's own, but without a timer for each answer: `_check_waits` sees to it."""
         self.server_state.total_requests += 1
+        self.holding.end()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -168,10 +170,14 @@ class GuardedProtocol(HttpToolsProtocol):
         return self._received == 0 if self._in_head else self.cycle.response_complete
 
     def _make_room(self) -> None:
-        counted = [other for other in self.connections if not other.holding.is_on]
-        if len(counted) > self._limits.connections:
-            others = [other for other in counted if not other.transport.is_closing()]
-            min(others, key=lambda other: other.waits_since or math.inf).transport.abort()
+        for is_held, most in ((True, self._limits.held), (False, self._limits.connections)):
+            counted = [
+                other
+                for other in self.connections
+                if other.holding.is_on == is_held and not other.transport.is_closing()
+            ]
+            if len(counted) > most:
+                min(counted, key=lambda other: other.waits_since or math.inf).transport.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer, unless an answer has begun, and close."""

@@ -1,5 +1,6 @@
 """How many connections a worker has, and how long it waits for whoever is slow."""
 
+import asyncio
 import logging
 import os
 import resource
@@ -19,7 +20,7 @@ class Limits:
     connections: int = 1_000
     """Past it, the connection that has kept us waiting for the longest is closed."""
     held: int = 2_000
-    """Connections besides, of polls that are held until there is news."""
+    """Connections besides, of those whose polls are held until there is news."""
     wait_seconds: float = 10.0
     """How long a head may take to arrive, then a body, and then an answer to be read."""
     check_seconds: float = 1.0
@@ -29,16 +30,23 @@ LIMITS = Limits()
 
 
 class Holding:
-    """Within it, a request waits for what may take seconds to happen: its connection has a budget
-    of its own, or else those who wait would push out all others."""
+    """What a connection is while its requests may wait for seconds until something happens: it has
+    a budget of its own, or else those who wait would push out all others. It stays there between
+    two of them, until another request is answered. `gone` is done when its client has hung up."""
 
-    is_on = False
-
-    def __enter__(self) -> None:
-        self.is_on = True
-
-    def __exit__(self, *_: object) -> None:
+    def __init__(self, gone: asyncio.Future[None]) -> None:
         self.is_on = False
+        self.gone = gone
+        self._is_asked = False
+
+    def begin(self) -> asyncio.Future[None]:
+        """For the request that is being answered. Returns `gone`."""
+        self.is_on = self._is_asked = True
+        return self.gone
+
+    def end(self) -> None:
+        """The request is answered."""
+        self.is_on, self._is_asked = self._is_asked, False
 
 
 def within_descriptors(limits: Limits) -> Limits:

@@ -1,10 +1,10 @@
 """What is read of a request's head: the values of a header, its query, its id, its sender."""
 
+import asyncio
 import itertools
 import re
 import secrets
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from starlette.requests import Request
@@ -73,12 +73,14 @@ def sender_of(scope: Scope) -> str:
     return address
 
 
-def holding_of(scope: Scope) -> AbstractContextManager[object]:
-    """In which a request waits for what may take seconds to happen, so that its connection does
-    not count meanwhile; without effect under a server that does not count them."""
+def hold(scope: Scope) -> asyncio.Future[None]:
+    """Say that this request may wait for seconds until something happens, so that its connection
+    counts apart. Returns what is done when the client has hung up; under a server that does not
+    tell that, it never is."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
-    holding: AbstractContextManager[object] = extensions.get(HOLDING, nullcontext())
-    return holding
+    begin = extensions.get(HOLDING, asyncio.get_running_loop().create_future)
+    gone: asyncio.Future[None] = begin()
+    return gone
 
 
 class OriginMiddleware:

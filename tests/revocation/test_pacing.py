@@ -25,8 +25,17 @@ def always() -> bool:
     return True
 
 
+async def hold(
+    pacing: Pacing,
+    seconds: float = LONG,
+    lacks: Callable[[], bool] = always,
+    gone: asyncio.Future[None] | None = None,
+) -> None:
+    await pacing.hold(seconds, lacks, gone or asyncio.get_running_loop().create_future())
+
+
 def begin(pacing: Pacing, lacks: Callable[[], bool] = always) -> asyncio.Task[None]:
-    return asyncio.create_task(pacing.hold(LONG, lacks))
+    return asyncio.create_task(hold(pacing, lacks=lacks))
 
 
 def test_who_waits_is_answered_when_there_is_news() -> None:
@@ -43,7 +52,7 @@ def test_who_waits_is_answered_when_there_is_news() -> None:
 
 def test_who_hears_nothing_is_answered_after_the_wait() -> None:
     async def action(pacing: Pacing, steady: Clock) -> None:
-        await pacing.hold(0.01, always)
+        await hold(pacing, 0.01)
         assert pacing.held == 0
 
     run(action)
@@ -122,20 +131,25 @@ def test_no_more_wait_than_may() -> None:
         polls = [begin(pacing) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(TemporarilyUnavailable):
-            await pacing.hold(LONG, always)
+            await hold(pacing)
         pacing.tell()
         await asyncio.gather(*polls)
-        await pacing.hold(0.001, always)
+        await hold(pacing, 0.001)
 
     run(action, max_held=2)
 
 
 def test_who_goes_away_leaves_room() -> None:
     async def action(pacing: Pacing, steady: Clock) -> None:
-        poll = begin(pacing)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        polls = [asyncio.create_task(hold(pacing, gone=gone)), begin(pacing)]
         await asyncio.sleep(0)
-        poll.cancel()
-        await asyncio.wait([poll])
+        assert pacing.held == 2
+        gone.set_result(None)
+        await polls[0]
+        assert pacing.held == 1
+        polls[1].cancel()
+        await asyncio.wait(polls)
         assert pacing.held == 0
 
     run(action)

@@ -17,23 +17,27 @@ from uvicorn.server import ServerState
 
 from authapi.server.connections import GuardedProtocol
 from authapi.server.limits import LIMITS, Limits
-from authapi.web.requests import holding_of
+from authapi.web.requests import hold
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HOLD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
+POLL = b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n"
+"""The same, but there is news already."""
 HELD_SECONDS = 1.0
+"""Where nobody hangs up."""
 LONG = b"x" * 1_000_000
 
 
 IMPATIENT = Limits(wait_seconds=0.3, check_seconds=0.05)
-PATIENT = Limits(connections=3, check_seconds=0.05)
+PATIENT = Limits(connections=3, held=4, check_seconds=0.05)
 """Waits longer than a test is held up on a busy machine."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["path"] == "/held":
-        with holding_of(scope):
-            await asyncio.sleep(HELD_SECONDS)
+    if scope["path"] == "/poll":
+        hold(scope)
+    elif scope["path"] == "/held":
+        await asyncio.wait([hold(scope)], timeout=HELD_SECONDS)
     await Response(LONG)(scope, receive, send)
 
 
@@ -115,9 +119,12 @@ def test_whoever_waited_longest_makes_room(patient: uvicorn.Server) -> None:
                 raise ConnectionResetError
 
 
+def connections(server: uvicorn.Server) -> "set[GuardedProtocol]":
+    return cast("set[GuardedProtocol]", server.server_state.connections)
+
+
 def held(server: uvicorn.Server) -> int:
-    connections = cast("set[GuardedProtocol]", server.server_state.connections)
-    return sum(connection.holding.is_on for connection in connections)
+    return sum(connection.holding.is_on for connection in connections(server))
 
 
 def test_those_who_are_held_count_apart_and_make_no_room(patient: uvicorn.Server) -> None:
@@ -132,8 +139,62 @@ def test_those_who_are_held_count_apart_and_make_no_room(patient: uvicorn.Server
             assert other.recv(12) == b"HTTP/1.1 200"
         stack.enter_context(connect(patient))  # which one of the others makes room for
         for poll in polls:
-            assert poll.recv(12) == b"HTTP/1.1 200"
-        wait_until(lambda: held(patient) == 0)
+            receive(poll)
+        assert held(patient) == 3
+
+
+def receive(client: socket.socket) -> None:
+    """A whole answer. Raises `ConnectionError` where the server has closed."""
+    received = client.recv(65_536)
+    if not received:
+        raise ConnectionResetError
+    assert received.startswith(b"HTTP/1.1 200")
+    head, _, body = received.partition(b"\r\n\r\n")
+    missing = int(head.lower().partition(b"content-length: ")[2].split()[0]) - len(body)
+    while missing:
+        missing -= len(client.recv(missing))
+
+
+def test_who_is_held_again_and_again_counts_apart_between_two_times(
+    patient: uvicorn.Server,
+) -> None:
+    """Else news, which lets go of all at once, would close them, or others."""
+    with ExitStack() as stack:
+        polls = [stack.enter_context(connect(patient)) for _ in range(3)]
+        for poll in polls:
+            poll.sendall(POLL)
+            receive(poll)
+        others = [stack.enter_context(connect(patient)) for _ in range(3)]
+        for each in others + polls:
+            each.sendall(GET)
+            receive(each)
+        assert held(patient) == 0  # since each has asked for something else
+        stack.enter_context(connect(patient))
+        wait_until(lambda: len(connections(patient)) == 6)
+
+
+def test_of_more_than_may_be_held_one_makes_room(patient: uvicorn.Server) -> None:
+    with ExitStack() as stack:
+        polls = []
+        for _ in range(PATIENT.held + 1):
+            polls.append(stack.enter_context(connect(patient)))
+            polls[-1].sendall(POLL)
+            receive(polls[-1])
+        other = stack.enter_context(connect(patient))
+        wait_until(lambda: held(patient) == PATIENT.held)
+        other.sendall(GET)
+        receive(other)
+        with pytest.raises(ConnectionError):
+            receive(polls[0])
+
+
+def test_who_hangs_up_while_it_is_held_is_missed_at_once(patient: uvicorn.Server) -> None:
+    with connect(patient) as client:
+        client.sendall(HOLD)
+        wait_until(lambda: held(patient) == 1)
+    began = time.monotonic()
+    wait_until(lambda: not patient.server_state.tasks)
+    assert time.monotonic() - began < HELD_SECONDS / 2
 
 
 def test_no_connection_asks_for_much_at_once(patient: uvicorn.Server) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from authapi.server.limits import Limits
 from authapi.server.main import STOP_SECONDS
 from tests import forge
-from tests.checks import assert_answer, bearer
+from tests.checks import assert_answer, assert_refused, bearer
 from tests.limiting import limited
 from tests.serving import Served, create_client, request, run, serve
 
@@ -72,6 +73,26 @@ def test_held_polls_leave_room_for_everybody_else(tmp_path: Path) -> None:
             told = [poll.result(timeout=20) for poll in polls]
             assert time.monotonic() - began < SOON_SECONDS
         assert {len(each["revoked"]) for each in told} == {1}
+        assert "Traceback" not in served.console
+
+
+def test_who_hangs_up_leaves_its_place_to_another_at_once(tmp_path: Path) -> None:
+    environ = ENVIRON | {"FEED_MAX_HELD": "1"}
+    key = create_client(tmp_path, **environ)
+    with serve(tmp_path, **environ) as served:
+        verifier = Verifier(served, tmp_path, key, **environ)
+        query = {"after": verifier.poll()["cursor"], "wait": 5}
+        with httpx.Client(base_url=served.url, headers=verifier.headers) as client:
+            with pytest.raises(httpx.ReadTimeout):  # by which its connection is closed
+                client.get("/revocations", params=query, timeout=0.5)
+            began = time.monotonic()
+            while True:
+                answer = client.get("/revocations", params=query | {"wait": "0.01"})
+                if answer.status_code == 200:
+                    break
+                assert_refused(answer, 503, "temporarily_unavailable")
+                assert time.monotonic() - began < SOON_SECONDS
+        assert time.monotonic() - began < SOON_SECONDS
         assert "Traceback" not in served.console
 
 
