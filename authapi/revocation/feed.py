@@ -9,6 +9,7 @@ committed that long ago is either known to a verifier, or it believes nothing.
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -86,26 +87,35 @@ class Feed:
         copy is old, or too many wait.
         """
         came = self._revocations.clocks.steady()
-        self._demand_recent()
+        await self._demand_recent()
         if cursor and cursor.database_id != self._revocations.database_id:
             # It may be another one since the last reading, as who sent the cursor knows.
             await self._catch_up()
         if cursor and wait_seconds and (self._pacing.is_due or not self._lacks(cursor)):
             gone = gone or asyncio.get_running_loop().create_future()
             await self._pacing.hold(wait_seconds, partial(self._lacks, cursor), gone)
-            self._demand_recent()
+            await self._demand_recent()
         return self._answer(cursor, came)
 
     async def _catch_up(self) -> None:
+        """With the database, for so long that the answer is not late even if it comes to nothing:
+        a verifier waits for half of the lease beyond what it asked for."""
         try:
-            async with asyncio.timeout(self._lease_seconds / 2):
+            async with asyncio.timeout(self._lease_seconds / 4):
                 await self._revocations.catch_up()
         except TimeoutError:
             raise TemporarilyUnavailable("the copy is old") from None
 
-    def _demand_recent(self) -> None:
-        if self._revocations.age_seconds() > self._lease_seconds / 2:
-            raise TemporarilyUnavailable("the copy is old")
+    async def _demand_recent(self) -> None:
+        """A reading that is late on a busy machine is waited for, and one that fails is not."""
+        if self._is_old() or not self._revocations.are_fresh():
+            with suppress(TemporarilyUnavailable):
+                await self._catch_up()
+            if self._is_old():
+                raise TemporarilyUnavailable("the copy is old")
+
+    def _is_old(self) -> bool:
+        return self._revocations.age_seconds() > self._lease_seconds / 2
 
     def _lacks(self, cursor: Cursor) -> bool:
         """Or whatever it has is of another database, or of none."""

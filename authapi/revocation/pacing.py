@@ -14,6 +14,9 @@ from authapi.errors import TemporarilyUnavailable
 PAUSE_SECONDS = 0.1
 PAUSE_SECONDS_EACH = 0.0004
 """Between two times when news goes out: the more are held, the longer, as each takes half of it."""
+BATCH = 50
+"""So many are let go in a turn of the loop. A thousand take a quarter of a second, in which no
+log-out would be answered, and the copy not be read anew."""
 
 _Turn = asyncio.Future[None]
 
@@ -52,9 +55,11 @@ class Pacing:
 
     def _wake(self, waiting: list[tuple[_Turn, Callable[[], bool]]]) -> None:
         """Those of them who lack what has gone out."""
-        for turn, lacks in waiting:
+        for turn, lacks in waiting[:BATCH]:
             if lacks():
                 _end(turn)
+        if waiting[BATCH:]:
+            asyncio.get_running_loop().call_soon(self._wake, waiting[BATCH:])
 
     async def hold(
         self, seconds: float, lacks: Callable[[], bool], gone: asyncio.Future[None]

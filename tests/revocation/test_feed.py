@@ -342,3 +342,19 @@ def test_a_poll_of_who_is_gone_ends(run: Run) -> None:
         assert node.feed.held == 0
 
     run(action)
+
+
+def test_a_reading_that_is_late_is_waited_for(run: Run) -> None:
+    """And not asked for again and again, by who must not judge by an old copy either."""
+
+    async def action(node: Node) -> None:
+        cursor = await node.cursor()
+        node.steady.advance(LEASE)
+        poll = asyncio.create_task(node.feed.poll(cursor))
+        await asyncio.sleep(0.01)
+        assert not poll.done()
+        await end(node.database, "one")
+        await node.copy.read()
+        assert list((await poll)["revoked"]) == ["one"]
+
+    run(action)

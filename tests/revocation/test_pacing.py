@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from authapi.errors import TemporarilyUnavailable
-from authapi.revocation.pacing import PAUSE_SECONDS, Pacing
+from authapi.revocation.pacing import BATCH, PAUSE_SECONDS, Pacing
 from tests.conftest import Clock
 
 LEASE = 1.5
@@ -153,3 +153,18 @@ def test_who_goes_away_leaves_room() -> None:
         assert pacing.held == 0
 
     run(action)
+
+
+def test_many_are_not_let_go_at_once_so_that_others_have_their_turn() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        polls = [begin(pacing) for _ in range(2 * BATCH + 1)]
+        await asyncio.sleep(0)
+        pacing.tell()
+        held = []
+        while pacing.held:
+            await asyncio.sleep(0)
+            held.append(pacing.held)
+        assert held == [BATCH + 1, 1, 0]
+        await asyncio.gather(*polls)
+
+    run(action, max_held=3 * BATCH)
