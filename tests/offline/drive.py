@@ -37,13 +37,13 @@ class Driven:
 
     async def start(self) -> None:
         if not self.is_threaded:
-            await self.verifier.start()
+            await self.verifier.__aenter__()
 
     async def stop(self) -> None:
         if self.is_threaded:
             self.verifier.close()
         else:
-            await self.verifier.close()
+            await self.verifier.__aexit__()
 
     async def verdict(self, op: str, token: str) -> list[str]:
         try:

@@ -14,10 +14,12 @@ import httpx
 
 from tests.forge import claims_of, header_of
 from tests.offline.driving import ACCEPTED, REFUSED
+from tests.offline.record_clock import record_clock
 from tests.offline.service import Service, serve_it
 from tests.serving import register
 
 FILE = Path(__file__).parent / "recorded.json"
+CLOCK_FILE = Path(__file__).parent / "recorded-clock.json"
 SECONDS = 20
 
 
@@ -94,6 +96,8 @@ def main() -> None:
         recorder = record(service)
     content = {"now": int(time.time()), "tokens": recorder.tokens, "steps": recorder.steps}
     FILE.write_text(json.dumps(content, indent=2) + "\n")
+    with TemporaryDirectory() as folder:
+        CLOCK_FILE.write_text(json.dumps(record_clock(Path(folder)), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_nothing_is_forgotten_by_one_clock_alone(
 def test_what_is_forgotten_stays_dead_by_whatever_clock(
     feed: Feed, following: Driver, key: signing.ES256
 ) -> None:
-    ended, later = issued(key), issued(key, 1000)
+    ended, later = issued(key), issued(key, 1000, sid="session-2")
     feed.end("session-1")
     following.until_status(entries=1)
     moved(following, feed, wall=feed.keep + 1, steady=feed.keep + 1)
@@ -128,11 +128,14 @@ def test_an_entry_is_kept_for_as_long_as_the_longest_that_was_said(
 
 
 def test_up_to_what_the_service_has_purged_no_token_opens_anything(
-    feed: Feed, following: Driver, key: signing.ES256
+    feed: Feed, start: Start, key: signing.ES256
 ) -> None:
-    token, later = issued(key), issued(key, 1, sid="session-2")
-    assert following.verdicts("judge", token, later) == [ACCEPTED] * 2
-    feed.purged_until = NOW + 900
+    feed.hasten()
+    following = start(lease=60, leeway=500)
+    token, later = issued(key, -1000), issued(key, -999, sid="session-2")
+    following.until_accepted(token)
+    assert following.judge(later) == ACCEPTED
+    feed.purged_until = NOW - 100
     feed.end("another", when=NOW - 100)
     following.until_refused(token)
     assert following.judge(later) == ACCEPTED

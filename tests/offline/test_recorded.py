@@ -1,23 +1,27 @@
-"""Both verifiers, installed, judge alike by what the real service once answered."""
+"""Both verifiers, installed, judge alike by what the real service once answered.
+
+Once things were ended there, and once its clock had been ahead, and was set right.
+"""
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import pytest
-
-from tests.offline.driving import Driver, Process, drive
+from tests.offline.driving import ACCEPTED, REFUSED, Driver, Process, drive
 from tests.offline.feed import Exchange, Feed, serve_feed
-from tests.offline.record import FILE
+from tests.offline.record import CLOCK_FILE, FILE
 
-RECORDED: dict[str, Any] = json.loads(FILE.read_text())
+Recorded = dict[str, Any]
 
 
 class Replay(Feed):
-    """Answers with one step of what was recorded, whatever is asked."""
+    """Answers with one step of what was recorded, whatever is asked; or, to who holds nothing, with
+    what was answered to that."""
 
-    step: dict[str, Any] = RECORDED["steps"][0]
+    def __init__(self, step: Recorded) -> None:
+        super().__init__(())
+        self.step = step
 
     def jwks(self) -> dict[str, Any]:
         keys: dict[str, Any] = self.step["jwks"]
@@ -33,28 +37,31 @@ class Replay(Feed):
             self._news.wait_for(
                 lambda: self.step["answer"]["cursor"] != known, float(query.get("wait", 0))
             )
-            body = dict(self.step["answer"])
+            is_whole = not known and "whole" in self.step
+            body = dict(self.step["whole" if is_whole else "answer"])
         return Exchange(query, nonce, 200, body, {"X-Request-ID": nonce}, came=0)
 
 
-@pytest.fixture
-def replayed(installed: dict[str, Process]) -> Iterator[tuple[Replay, list[Driver]]]:
+@contextmanager
+def replayed(
+    recorded: Recorded, installed: dict[str, Process]
+) -> Iterator[tuple[Replay, list[Driver]]]:
     with ExitStack() as stack:
-        feed = Replay(())
+        feed = Replay(recorded["steps"][0])
         stack.enter_context(serve_feed(feed=feed))
         yield (
             feed,
             [
-                stack.enter_context(drive(process, feed.url, patience=0, still=RECORDED["now"]))
+                stack.enter_context(drive(process, feed.url, patience=0, still=recorded["now"]))
                 for process in installed.values()
             ],
         )
 
 
-def test_each_step_ends_what_it_ended_there(replayed: tuple[Replay, list[Driver]]) -> None:
-    feed, verifiers = replayed
-    tokens: dict[str, str] = RECORDED["tokens"]
-    for step in RECORDED["steps"]:
+def follow(recorded: Recorded, feed: Replay, verifiers: list[Driver]) -> None:
+    """Each step is judged as it was there."""
+    tokens: dict[str, str] = recorded["tokens"]
+    for step in recorded["steps"]:
         feed.go_to(step)
         names = [*step["verdicts"]]
         wanted = [*step["verdicts"].values()]
@@ -65,6 +72,24 @@ def test_each_step_ends_what_it_ended_there(replayed: tuple[Replay, list[Driver]
                     of.verdicts("judge", *all_) == all_wanted
                 )
             )
-    ended = {verdict for step in RECORDED["steps"] for verdict in step["verdicts"].values()}
-    assert ended == {"accepted", "refused"}
-    assert len(RECORDED["steps"]) >= 6
+    verdicts = {verdict for step in recorded["steps"] for verdict in step["verdicts"].values()}
+    assert verdicts == {ACCEPTED, REFUSED}
+
+
+def test_each_step_ends_what_it_ended_there(installed: dict[str, Process]) -> None:
+    recorded = json.loads(FILE.read_text())
+    assert len(recorded["steps"]) >= 6
+    with replayed(recorded, installed) as (feed, verifiers):
+        follow(recorded, feed, verifiers)
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_ends_nothing_for_good(
+    installed: dict[str, Process],
+) -> None:
+    recorded = json.loads(CLOCK_FILE.read_text())
+    assert [step["verdicts"]["alive"] for step in recorded["steps"]] == [
+        *(ACCEPTED, ACCEPTED),
+        *(REFUSED, ACCEPTED),
+    ]
+    with replayed(recorded, installed) as (feed, verifiers):
+        follow(recorded, feed, verifiers)

@@ -1,6 +1,7 @@
 // Verifies the access tokens of auth-api offline, and refuses what was ended there.
 // The README says what the options mean, and what is promised. Durations are in seconds.
 import { randomBytes } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compactVerify, importJWK } from 'jose';
 
@@ -8,7 +9,7 @@ const NAMES = 'iss,aud,sub,sid,jti,key_id,scope,era,iat,exp,client_id';
 const TEXTS = ['sub', 'sid', 'jti', 'key_id', 'scope'];
 const LATEST = 2 ** 53;
 const MAX_TOKEN_LENGTH = 4096, MAX_REMEMBERED = 10_000;
-const REQUEST_SECONDS = 5, REFUSED_SECONDS = 5, LOAD_EVERY_SECONDS = 1, FORGET_EVERY_SECONDS = 10;
+const LOGIN_SECONDS = 5, REFUSED_SECONDS = 5, LOAD_EVERY_SECONDS = 1, FORGET_EVERY_SECONDS = 10, ANEW_EVERY_SECONDS = 60;
 const CURSOR = /^[0-9A-Za-z._-]{1,250}$/;
 
 /** This token opens nothing: its caller needs another one. */
@@ -51,34 +52,35 @@ function isAnswer({ revoked, keys, purged_until, cursor, keep, lease, fresh_for 
     && Array.isArray(keys) && keys.every((kid) => typeof kid === 'string');
 }
 
-const told = ({ status, body }) => `${status} ${body?.error ?? ''}`.trim();
 const parsed = (text) => { try { return JSON.parse(text) ?? undefined; } catch { return undefined; } };
 
 export function createVerifier({
   url, clientKey, algorithms = ['ES256'], lease: ownLease, patience = 2, issuer = 'auth-api', audience = 'auth-api',
   leeway = 10, accessSeconds = 86_400, steady = steadyClock, wall = wallClock, log = console.warn,
 }) {
-  const closing = new AbortController(), base = url.replace(/\/$/, '');
+  const closing = new AbortController(), news = new EventEmitter().setMaxListeners(0), base = url.replace(/\/$/, '');
   const never = { steady: -Infinity, wall: -Infinity };
   const nothing = () => ({ entries: new Map(), keys: new Set(), purgedUntil: 0, cursor: '', good: never, forgetAt: -Infinity });
-  let held = nothing(), keys = new Map(), kids = new Set(), missing = new Set(), remembered = new Map();
-  let lease = 1.5, token = '', renewAt = 0, loginAt = -Infinity, refusal = '', loadAt = -Infinity, loading = false;
-  let fault = '', keyFault = '', toldState = '';
-  const waiting = new Set(), asking = new Set();
+  let held = nothing(), next = held, keys = new Map(), kids = new Set(), missing = new Set(), remembered = new Map();
+  let lease = 1.5, token = '', renewAt = 0, loginAt = -Infinity, refusal = '', loadAt = -Infinity, anewAt = -Infinity;
+  let fault = '', keyFault = '', isToldFresh, expiredUntil = 0, heard = 0, asked;
 
-  async function ask(path, seconds, options) {
-    const limit = new AbortController(), late = setTimeout(() => limit.abort(new Error('late')), Math.ceil(seconds * 1000));
-    asking.add(limit);
+  /** Resolves to the body of a 200, which brings the nonce back if there is one. */
+  async function ask(doing, path, seconds, { nonce, ...options }) {
+    closing.signal.throwIfAborted();
+    const limit = asked = new AbortController(), late = setTimeout(() => limit.abort(new Error('late')), Math.ceil(seconds * 1000));
     try {
       const response = await fetch(base + path, { redirect: 'error', signal: limit.signal, ...options });
-      return { status: response.status, nonce: response.headers.get('x-request-id'), body: parsed(await response.text()) };
-    } finally { clearTimeout(late); asking.delete(limit); }
+      const { status } = response, body = parsed(await response.text());
+      if (nonce && response.headers.get('x-request-id') !== nonce) throw new Error('an answer to another request');
+      if (status !== 200) throw Object.assign(new Error(`${doing}: ${status} ${body?.error ?? ''}`.trim()), { status });
+      return body;
+    } finally { clearTimeout(late); }
   }
 
   // Both clocks: one stands still in a suspended machine, the other may be set.
   const isFresh = () => steady() < held.good.steady && wall() < held.good.wall;
   const failsOpen = () => ownLease !== undefined && ownLease > lease;
-  const announce = () => { for (const wake of waiting) wake(); waiting.clear(); };
 
   // Judging
 
@@ -107,10 +109,8 @@ export function createVerifier({
     const claims = await read(text);
     if (!isFresh()) throw new Unavailable(fault || 'nothing was told yet'); // a 410 may have come meanwhile
     const now = wall(), { entries } = held;
-    if (claims.exp <= now - leeway) {
-      held.purgedUntil = Math.max(held.purgedUntil, claims.exp); // so that no clock that is set back revives it
-      throw new Refused('expired');
-    }
+    if (claims.exp <= now - leeway) expiredUntil = Math.max(expiredUntil, claims.exp); // so that no clock that is set back revives it
+    if (claims.exp <= expiredUntil) throw new Refused('expired');
     if (claims.iat > now + leeway) throw new Refused('issued in the future');
     if (claims.exp - claims.iat > accessSeconds) throw new Refused("lives longer than the service's");
     if (entries.has(claims.sid) || entries.has(claims.jti) || entries.has(claims.key_id)) throw new Refused('ended');
@@ -122,16 +122,13 @@ export function createVerifier({
 
   /** Like `judge`, but what is unavailable is waited for, for up to `patience`. */
   async function verify(text) {
-    for (let timer; ;) {
-      let wake;
-      const news = new Promise((resolve) => { waiting.add(wake = resolve); });
+    for (let signal; ;) {
+      const before = heard;
       try { return await judge(text); } catch (reason) {
-        timer ??= AbortSignal.timeout(Math.ceil(patience * 1000));
-        if (!(reason instanceof Unavailable) || timer.aborted || closing.signal.aborted) throw reason;
-        timer.addEventListener('abort', wake, { once: true });
-        await news;
-        timer.removeEventListener('abort', wake);
-      } finally { waiting.delete(wake); }
+        if (!(reason instanceof Unavailable) || closing.signal.aborted) throw reason;
+        signal ??= AbortSignal.timeout(Math.ceil(patience * 1000));
+        if (heard === before) await once(news, 'heard', { signal }).catch(() => { throw reason; });
+      }
     }
   }
 
@@ -148,84 +145,98 @@ export function createVerifier({
     const now = steady();
     if (now < loginAt) throw new Error(refusal);
     const body = JSON.stringify({ client_key: clientKey, scope: 'revocations:read' });
-    const response = await ask('/login', REQUEST_SECONDS, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
-    if (response.status !== 200) {
-      refusal = `logging in: ${told(response)}`;
-      if (response.status < 500) loginAt = now + REFUSED_SECONDS; // the service counts them against our address
-      throw new Error(refusal);
+    try {
+      const pair = await ask('logging in', '/login', LOGIN_SECONDS, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
+      token = pair.access_token;
+      renewAt = now + 0.8 * pair.expires_in;
+    } catch (reason) {
+      if (reason.status < 500) [loginAt, refusal] = [now + REFUSED_SECONDS, reason.message]; // they count against our address
+      throw reason;
     }
-    token = response.body.access_token;
-    renewAt = now + 0.8 * response.body.expires_in;
   }
 
   /** Resolves to for how long to pause; rejects with whatever is no answer. */
   async function poll() {
-    const usual = Math.min(ownLease ?? Infinity, lease);
-    const wait = held.cursor ? Math.min(5, usual / 2 * (0.8 + 0.2 * Math.random())) : 0;
+    const into = next, usual = Math.min(ownLease ?? Infinity, lease);
+    const wait = into.cursor ? Math.min(5, usual / 2 * (0.8 + 0.2 * Math.random())) : 0;
     if (!token || steady() >= renewAt) await logIn();
     const nonce = randomBytes(16).toString('base64url');
     const sent = { steady: steady(), wall: wall() };
-    const response = await ask(`/revocations${held.cursor && `?after=${held.cursor}&wait=${wait.toFixed(3)}`}`, wait + usual / 2,
-      { headers: { Authorization: `Bearer ${token}`, 'X-Request-ID': nonce } });
-    if (response.nonce !== nonce) throw new Error('an answer to another request');
-    if (response.status === 401 || response.status === 403) token = '';
-    if (response.status === 410) held = nothing();
-    if (response.status !== 200) throw new Error(`polling: ${told(response)}`);
-    const answer = response.body;
+    const answer = await ask('polling', `/revocations${into.cursor && `?after=${into.cursor}&wait=${wait.toFixed(3)}`}`, wait + usual / 2,
+      { nonce, headers: { Authorization: `Bearer ${token}`, 'X-Request-ID': nonce } });
     if (!isAnswer(answer)) throw new Error('no answer of the feed');
     lease = answer.lease;
-    const tells = merge(answer);
+    const tells = merge(into, answer);
     if (answer.fresh_for == null) return 0.02;
+    await lookForKeys(into.keys, usual / 4);
     const span = answer.fresh_for + (ownLease === undefined ? 0 : ownLease - lease);
-    if (sent.steady + span > held.good.steady) held.good = { steady: sent.steady + span, wall: sent.wall + span };
-    fault = isFresh() ? '' : 'an answer that is too old';
-    lookForKeys();
-    tellState();
-    announce();
+    believe(into, { steady: sent.steady + span, wall: sent.wall + span });
+    anewIfNeeded(answer);
     // Else a proxy that ends polls early would make a loop.
     return tells ? 0.02 : Math.max(0.02, sent.steady + wait - steady());
   }
 
+  const put = ({ entries }, id, entry) => {
+    const { when, wall, steady } = entries.get(id) ?? entry;
+    entries.set(id, { when: Math.max(when, entry.when), wall: Math.max(wall, entry.wall), steady: Math.max(steady, entry.steady) });
+  };
+
   /** Whether the answer told anything. A time never becomes an earlier one. */
-  function merge({ revoked, keys: inForce, purged_until, cursor, keep }) {
-    const now = { steady: steady(), wall: wall() }, kept = inForce.filter((kid) => held.keys.has(kid)).length;
-    const tells = Object.keys(revoked).length > 0 || kept !== inForce.length || kept !== held.keys.size;
-    for (const [id, when] of Object.entries(revoked)) {
-      const known = held.entries.get(id);
-      held.entries.set(id, { when: Math.max(when, known?.when ?? 0), wall: Math.max(when + keep, known?.wall ?? 0),
-        steady: Math.max(now.steady + keep, known?.steady ?? 0) });
-    }
-    held.keys = new Set(inForce);
-    held.purgedUntil = Math.max(held.purgedUntil, purged_until);
-    held.cursor = cursor;
-    if (now.steady >= held.forgetAt) forget(now);
+  function merge(into, { revoked, keys: inForce, purged_until, cursor, keep }) {
+    const now = { steady: steady(), wall: wall() };
+    const tells = Object.keys(revoked).length > 0 || [...into.keys].join() !== inForce.join();
+    for (const [id, when] of Object.entries(revoked)) put(into, id, { when, wall: when + keep, steady: now.steady + keep });
+    into.keys = new Set(inForce);
+    into.purgedUntil = Math.max(into.purgedUntil, purged_until);
+    into.cursor = cursor;
+    if (now.steady >= into.forgetAt) forget(into, now);
     return tells;
   }
 
   // Drops each entry whose tokens are all dead by their `exp`: up to there, every token is refused from now on.
-  function forget(now) {
-    held.forgetAt = now.steady + FORGET_EVERY_SECONDS;
-    for (const [id, entry] of held.entries) {
-      if (entry.wall <= held.purgedUntil || (entry.steady <= now.steady && entry.wall <= now.wall)) {
-        held.purgedUntil = Math.max(held.purgedUntil, entry.wall);
-        held.entries.delete(id);
+  function forget(from, now) {
+    from.forgetAt = now.steady + FORGET_EVERY_SECONDS;
+    for (const [id, entry] of from.entries) {
+      if (entry.wall <= from.purgedUntil || (entry.steady <= now.steady && entry.wall <= now.wall)) {
+        from.purgedUntil = Math.max(from.purgedUntil, entry.wall);
+        from.entries.delete(id);
       }
     }
   }
 
-  function lookForKeys() {
-    const unknown = [...held.keys].filter((kid) => !kids.has(kid));
-    missing = new Set(unknown.flatMap((kid) => algorithms.map((alg) => headerSegment(alg, kid))));
-    if (!missing.size || loading || steady() < loadAt) return;
-    loading = true;
-    loadKeys().then(() => { keyFault = ''; }, (reason) => { keyFault = reason.message; })
-      .then(() => { loading = false; loadAt = steady() + LOAD_EVERY_SECONDS; lookForKeys(); announce(); });
+  function believe(heir, good) {
+    if (heir !== held) for (const [id, entry] of held.entries) put(heir, id, entry);
+    heir.good = good.steady > held.good.steady ? good : held.good;
+    held = heir;
+    fault = isFresh() ? '' : 'an answer that is too old';
+    tellState();
+    heard += 1;
+    news.emit('heard');
   }
 
-  async function loadKeys() {
-    const response = await ask('/.well-known/jwks.json', REQUEST_SECONDS, { headers: { 'Cache-Control': 'no-cache' } });
-    if (response.status !== 200) throw new Error(`loading keys: ${told(response)}`);
-    const { keys: published } = response.body, loaded = new Map();
+  // Where `purged_until` is of a clock that was ahead, and the service says so no more: load all anew, as after a
+  // restart, beside what is held until then.
+  function anewIfNeeded({ purged_until }) {
+    if (purged_until >= held.purgedUntil || held.purgedUntil <= wall() || steady() < anewAt) return;
+    anewAt = steady() + ANEW_EVERY_SECONDS;
+    next = nothing();
+  }
+
+  // How tokens begin whose key is in force and not known: until it is, they are unavailable.
+  const awaited = (inForce) => new Set([...inForce].filter((kid) => !kids.has(kid))
+    .flatMap((kid) => algorithms.map((alg) => headerSegment(alg, kid))));
+
+  async function lookForKeys(inForce, seconds) {
+    missing = awaited(inForce);
+    if (!missing.size || steady() < loadAt) return;
+    loadAt = steady() + LOAD_EVERY_SECONDS;
+    try { await loadKeys(seconds); keyFault = ''; } catch (reason) { keyFault = reason.message; }
+    missing = awaited(inForce);
+  }
+
+  async function loadKeys(seconds) {
+    const { keys: published } = await ask('loading keys', '/.well-known/jwks.json', seconds, { headers: { 'Cache-Control': 'no-cache' } });
+    const loaded = new Map();
     for (const { kid, alg, kty, crv, x, y, n, e } of published) {
       if (algorithms.includes(alg)) loaded.set(headerSegment(alg, kid), { kid, alg, key: await importJWK({ kty, crv, x, y, n, e }, alg) });
     }
@@ -234,17 +245,17 @@ export function createVerifier({
 
   /** One line when it becomes unavailable, and one when it is fresh again. */
   function tellState() {
-    const state = isFresh() ? 'fresh' : 'unavailable';
-    if (state === toldState) return;
-    toldState = state;
-    const why = failsOpen() ? `, but fails open by a lease of ${ownLease} s` : '';
-    log(`auth-api-verifier: ${state}${state === 'fresh' ? why : `: no token is accepted: ${fault}`}`);
+    if (isToldFresh === (isToldFresh = isFresh())) return;
+    const open = failsOpen() ? `, but fails open by a lease of ${ownLease} s` : '';
+    log(`auth-api-verifier: ${isToldFresh ? `fresh${open}` : `unavailable: no token is accepted: ${fault}`}`);
   }
 
   async function follow() {
     for (let failures = 0; !closing.signal.aborted;) {
       let pause;
       try { pause = await poll(); failures = 0; } catch (reason) {
+        if (reason.status === 401 || reason.status === 403) token = '';
+        if (reason.status === 410) held = next = nothing();
         fault = reason.cause?.message || reason.message;
         if (!closing.signal.aborted) tellState();
         pause = Math.min(0.4, 0.05 * 2 ** failures++) * (0.5 + Math.random());
@@ -255,8 +266,8 @@ export function createVerifier({
 
   async function close() {
     closing.abort();
-    for (const each of asking) each.abort(new Error('closing'));
-    announce();
+    asked?.abort(closing.signal.reason);
+    news.emit('heard');
     await following;
   }
 

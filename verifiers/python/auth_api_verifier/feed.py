@@ -3,15 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 
 from auth_api_verifier.revocations import Answer
 
 SCOPE = "revocations:read"
-REQUEST_SECONDS = 5.0
-"""For a login, and for the keys. A poll says itself for how long it waits."""
+LOGIN_SECONDS = 5.0
 REFUSED_SECONDS = 5.0
 """After a refused login, before the next: the service counts them against our address."""
 RENEW_AT = 0.8
@@ -19,25 +18,18 @@ RENEW_AT = 0.8
 
 
 class Fault(Exception):
-    """Why there is no answer, in words for an operator."""
+    """Why there is no answer, in words for an operator; `status` is of what came instead."""
 
-
-class UnknownCursor(Fault):
-    """What was held is of another database, or of what the service has lost."""
-
-
-class Polled(NamedTuple):
-    """An answer, and when its request was sent, by the steady clock."""
-
-    answer: Answer
-    sent: float
+    def __init__(self, words: str, status: int = 0) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class Feed:
-    """Of the service at `url`. Used in one event loop, by one poll at a time."""
+    """Of the service at `url`. Used in one event loop, by one request at a time."""
 
     def __init__(self, url: str, client_key: str, steady: Callable[[], float]) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=REQUEST_SECONDS)
+        self._http = httpx.AsyncClient(base_url=url, timeout=None)  # noqa: S113  # see `_ask`
         self._client_key = client_key
         self._steady = steady
         self._token = ""
@@ -47,8 +39,9 @@ class Feed:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def poll(self, cursor: str, wait: float, late_seconds: float) -> Polled:
-        """Raises `Fault` for whatever is no answer of right now."""
+    async def poll(self, cursor: str, wait: float, late_seconds: float) -> tuple[Answer, float]:
+        """Also when it was sent, by the steady clock. Raises `Fault` for whatever is no answer of
+        right now."""
         if not self._token or self._steady() >= self._renew_at:
             await self._log_in()
         nonce = secrets.token_urlsafe(16)
@@ -56,46 +49,48 @@ class Feed:
         query = {"after": cursor, "wait": f"{wait:.3f}"} if cursor else {}
         sent = self._steady()
         try:
-            async with asyncio.timeout(late_seconds):
-                response = await self._http.get(
-                    "/revocations", params=query, headers=headers, timeout=None
-                )
-        except TimeoutError as late:
-            raise Fault("late") from late
-        if response.headers.get("X-Request-ID") != nonce:
-            raise Fault("an answer to another request")
-        self._demand_success(response)
-        return Polled(Answer.parse(response.json()), sent)
-
-    def _demand_success(self, response: httpx.Response) -> None:
-        if response.status_code in (401, 403):
-            self._token = ""
-        if response.status_code != 200:
-            kind = UnknownCursor if response.status_code == 410 else Fault
-            raise kind(f"polling: {_told(response)}")
+            asked = {"params": query, "headers": headers}
+            body = await self._ask("polling", "GET", "/revocations", late_seconds, nonce, **asked)
+        except Fault as fault:
+            if fault.status in (401, 403):
+                self._token = ""
+            raise
+        return Answer.parse(body), sent
 
     async def _log_in(self) -> None:
         self._token = ""
         now = self._steady()
         if now < self._login_at:
             raise Fault(self._refusal)
-        body = {"client_key": self._client_key, "scope": SCOPE}
-        response = await self._http.post("/login", json=body)
-        if response.status_code != 200:
-            self._refusal = f"logging in: {_told(response)}"
-            if response.status_code < 500:
-                self._login_at = now + REFUSED_SECONDS
-            raise Fault(self._refusal)
-        pair = response.json()
+        shown = {"client_key": self._client_key, "scope": SCOPE}
+        try:
+            pair = await self._ask("logging in", "POST", "/login", LOGIN_SECONDS, json=shown)
+        except Fault as fault:
+            if 0 < fault.status < 500:
+                self._login_at, self._refusal = now + REFUSED_SECONDS, str(fault)
+            raise
         self._token = str(pair["access_token"])
         self._renew_at = now + RENEW_AT * pair["expires_in"]
 
-    async def public_keys(self) -> Any:
+    async def public_keys(self, late_seconds: float) -> Any:
         """The JWK Set as it is published. Raises `Fault`."""
         headers = {"Cache-Control": "no-cache"}
-        response = await self._http.get("/.well-known/jwks.json", headers=headers)
+        path = "/.well-known/jwks.json"
+        return await self._ask("loading keys", "GET", path, late_seconds, headers=headers)
+
+    async def _ask(
+        self, doing: str, method: str, path: str, seconds: float, nonce: str = "", **request: Any
+    ) -> Any:
+        """The body of a 200, which brings the nonce back if there is one. Raises `Fault`."""
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._http.request(method, path, **request)
+        except TimeoutError as late:
+            raise Fault("late") from late
+        if nonce and response.headers.get("X-Request-ID") != nonce:
+            raise Fault("an answer to another request")
         if response.status_code != 200:
-            raise Fault(f"loading keys: {_told(response)}")
+            raise Fault(f"{doing}: {_told(response)}", response.status_code)
         return response.json()
 
 

@@ -25,14 +25,6 @@ class Client(SimpleUser):
         return self.claims.sub
 
 
-class NotAccepted(AuthenticationError):
-    """As the middleware wants it, with the reason."""
-
-    def __init__(self, reason: VerifierError) -> None:
-        super().__init__(reason.error)
-        self.reason = reason
-
-
 class VerifierBackend(AuthenticationBackend):
     """A caller without a token stays anonymous: what it may reach is a matter of the routes."""
 
@@ -49,15 +41,14 @@ class VerifierBackend(AuthenticationBackend):
                 return None
             claims = await self._verifier.verify(token)
         except VerifierError as reason:
-            raise NotAccepted(reason) from None
+            raise AuthenticationError(reason) from None
         return AuthCredentials(["authenticated", *claims.scopes]), Client(claims)
 
 
-def verifier_backend(verifier: Verifier) -> VerifierBackend:
-    return VerifierBackend(verifier)
+verifier_backend = VerifierBackend
 
 
 def on_error(conn: HTTPConnection, error: AuthenticationError) -> JSONResponse:
     """For `AuthenticationMiddleware`: a 401 or a 503 as the token deserves it."""
-    reason = error.reason if isinstance(error, NotAccepted) else Refused()
+    reason = next((each for each in error.args if isinstance(each, VerifierError)), Refused())
     return JSONResponse({"error": reason.error}, reason.status, dict(reason.headers))

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from functools import partial
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Self
 
 from auth_api_verifier.tokens import Claims, Unavailable
@@ -23,7 +23,6 @@ class ThreadedVerifier:
         self._pid = 0
 
     def __enter__(self) -> Self:
-        self._started()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,27 +32,28 @@ class ThreadedVerifier:
         if self._pid != os.getpid():
             with self._starting:
                 if self._pid != os.getpid():
-                    self._start()
+                    started = Event()
+                    self._verifier = self._make()
+                    run = partial(asyncio.run, self._run(started))
+                    self._thread = Thread(target=run, name="auth-api-verifier", daemon=True)
+                    self._thread.start()
+                    started.wait()
+                    self._pid = os.getpid()
         return self._verifier
 
-    def _start(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="auth-api-verifier", daemon=True)
-        self._thread.start()
-        self._verifier = self._make()
-        asyncio.run_coroutine_threadsafe(self._verifier.start(), self._loop).result()
-        self._pid = os.getpid()
+    async def _run(self, started: Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        started.set()
+        async with self._verifier:
+            await self._stop.wait()
 
     def close(self) -> None:
         """End the thread. Whoever judges after that starts it anew."""
         with self._starting:
             if self._pid == os.getpid():
                 self._pid = 0
-                closing = asyncio.run_coroutine_threadsafe(self._verifier.close(), self._loop)
-                closing.result(STOP_SECONDS)
-                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop.call_soon_threadsafe(self._stop.set)
                 self._thread.join(STOP_SECONDS)
-                self._loop.close()
 
     def judge(self, token: str | None) -> Claims:
         return self._started().judge(token)

@@ -3,7 +3,7 @@
 import json
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,11 +15,7 @@ MAX_TOKEN_LENGTH = 4096
 MAX_REMEMBERED = 10_000
 """How many tokens are kept that verified, at 1.2 KB or so."""
 
-_MEMBERS = {
-    "ES256": ("kty", "crv", "x", "y"),
-    "RS256": ("kty", "n", "e"),
-    "Ed25519": ("kty", "crv", "x"),
-}
+_ALGORITHMS = {"ES256", "RS256", "Ed25519"}
 _LATEST = 2**53
 """Times up to here are numbers that JSON holds exactly."""
 
@@ -67,23 +63,20 @@ class Claims(NamedTuple):
 
 
 _NAMES = ("iss", "aud", *Claims._fields[:-1], "client_id")
-_TYPES = [(str, str, str, str, str, era, int, int) for era in (int, float)]  # a bool is no int
 Key = tuple[str, Callable[[bytes, bytes], bool]]
 """Its `kid`, and whether it has made a signature of a message."""
 
 
 class Reader:
     """Knows the public keys, and remembers tokens that verified by them. Neither the time nor
-    what was ended is judged here."""
+    what was ended is judged here. `read` raises `Refused`, and `Unavailable` as `lacks` says."""
 
     def __init__(self, algorithms: Sequence[str], issuer: str, audience: str) -> None:
-        if not algorithms or not set(algorithms) <= set(_MEMBERS):
-            raise ValueError(f"algorithms: some of {', '.join(_MEMBERS)}")
+        if not algorithms or not set(algorithms) <= _ALGORITHMS:
+            raise ValueError(f"algorithms: some of {_ALGORITHMS}")
         self._algorithms = algorithms
-        self._issuer = issuer
-        self._audience = audience
-        self.kids: frozenset[str] = frozenset()
-        """Of all keys that are published, those of other algorithms included."""
+        self._origin = [issuer, audience]
+        self._awaited: set[bytes] = set()
         self.load({"keys": []})
 
     def load(self, jwks: Any) -> None:
@@ -91,21 +84,21 @@ class Reader:
         try:
             published = [(str(jwk["kid"]), jwk["alg"], jwk) for jwk in jwks["keys"]]
             keys = {
-                header_segment(alg, kid): (kid, _verifying(alg, jwk))
+                _header(alg, kid): (kid, _verifying(alg, jwk))
                 for kid, alg, jwk in published
                 if alg in self._algorithms
             }
         except (JoseError, KeyError, TypeError) as fault:
             raise ValueError(f"no JWK Set: {fault!r}") from fault
-        self.kids = frozenset(kid for kid, _, _ in published)
+        self._kids = {kid for kid, _, _ in published}
         # Another memory: what a thread still reads by the former keys does not come into it.
         self.read = lru_cache(MAX_REMEMBERED)(partial(self._read, keys))
 
-    def segments(self, kids: Iterable[str]) -> frozenset[str]:
-        """How a token of one of these keys may begin."""
-        return frozenset(
-            header_segment(alg, kid).decode() for kid in kids for alg in self._algorithms
-        )
+    def lacks(self, in_force: Set[str]) -> bool:
+        """Whether some of these keys are not known. Until then their tokens are unavailable."""
+        unknown = in_force - self._kids
+        self._awaited = {_header(alg, kid) for kid in unknown for alg in self._algorithms}
+        return bool(unknown)
 
     def _read(self, keys: Mapping[bytes, Key], token: str) -> Claims:
         if len(token) > MAX_TOKEN_LENGTH:
@@ -113,6 +106,8 @@ class Reader:
         try:
             signing_input, _, signature = token.encode("ascii").rpartition(b".")
             header, _, payload = signing_input.partition(b".")
+            if header in self._awaited:
+                raise Unavailable("its key is being loaded")
             # Each right header is known, so a stranger's is refused before it is parsed.
             if header not in keys:
                 raise Refused("unknown header")
@@ -127,17 +122,21 @@ class Reader:
         content = json.loads(payload.decode())
         if not isinstance(content, dict) or tuple(content) != _NAMES:
             raise Refused("claims that the service does not issue")
-        issuer, audience, *values, client_id = content.values()
-        if issuer != self._issuer or audience != self._audience:
+        *origin, sub, sid, jti, key_id, scope, era, iat, exp, client_id = content.values()
+        if origin != self._origin:
             raise Refused("not issued there, or for others")
-        if tuple(map(type, values)) not in _TYPES or client_id != content["sub"]:
-            raise Refused("values that the service does not issue")
-        claims = Claims._make((*values, kid))
-        if not (0 <= claims.iat < claims.exp < _LATEST and 0 <= claims.era < _LATEST):
-            raise Refused("times that the service does not issue")
-        if _dump(content) != payload:  # a name twice, a space, an escape
+        is_issued = (
+            all(isinstance(each, str) for each in (sub, sid, jti, key_id, scope))
+            and client_id == sub
+            and type(iat) is type(exp) is int
+            and 0 <= iat < exp < _LATEST
+            and type(era) in (int, float)
+            and 0 <= era < _LATEST
+            and _dump(content) == payload  # no name twice, no space, no escape
+        )
+        if not is_issued:
             raise Refused("not as the service writes it")
-        return claims
+        return Claims(sub, sid, jti, key_id, scope, era, iat, exp, kid)
 
 
 def bearer_token(header: str | None) -> str | None:
@@ -146,7 +145,7 @@ def bearer_token(header: str | None) -> str | None:
     return token.strip(" ") if scheme.lower() == "bearer" else None
 
 
-def header_segment(alg: str, kid: str) -> bytes:
+def _header(alg: str, kid: str) -> bytes:
     return _encode(_dump({"alg": alg, "typ": "at+jwt", "kid": kid}))
 
 
@@ -155,8 +154,7 @@ def is_number(value: object) -> bool:
 
 
 def _verifying(alg: str, jwk: Mapping[str, Any]) -> Callable[[bytes, bytes], bool]:
-    algorithm = JWSRegistry.algorithms[alg]
-    key = import_key({name: jwk[name] for name in _MEMBERS[alg]})
+    algorithm, key = JWSRegistry.algorithms[alg], import_key(dict(jwk))
     algorithm.check_key(key)
     return partial(algorithm.verify, key=key)
 

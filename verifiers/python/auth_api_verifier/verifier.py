@@ -5,12 +5,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Self, TypedDict
+from threading import Lock
+from typing import Literal, Self, TypedDict
 
-from auth_api_verifier.feed import Feed, UnknownCursor
-from auth_api_verifier.revocations import Revocations
+from auth_api_verifier.feed import Fault, Feed
+from auth_api_verifier.revocations import Answer, Revocations
 from auth_api_verifier.tokens import Claims, Reader, Refused, Unavailable
 
 USUAL_LEASE = 1.5
@@ -20,6 +22,9 @@ PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 0.05
 MAX_RETRY_SECONDS = 0.4
 LOAD_EVERY_SECONDS = 1.0
+"""Public keys, where one of those in force is not known."""
+RENEW_EVERY_SECONDS = 60.0
+"""All that is held, where a clock of the service or of this machine was wrong."""
 MAX_ACCESS_SECONDS = 86_400
 """The service issues no access token that lives longer, however it is set."""
 
@@ -44,63 +49,48 @@ class Status(TypedDict):
     fail_open: bool
 
 
+@dataclass(eq=False)
 class Verifier:
-    """Polls between `start` and `close`, or in `async with`. Durations are in seconds.
+    """Follows the feed in `async with`. Durations are in seconds.
 
     `lease` is for how long what was told is believed; None is what the service says. `patience` is
     for how long `verify` waits for an answer. `access_seconds` is the longest life of a token.
     """
 
-    def __init__(
-        self,
-        url: str,
-        client_key: str,
-        algorithms: Sequence[str] = ("ES256",),
-        lease: float | None = None,
-        patience: float = 2.0,
-        issuer: str = "auth-api",
-        audience: str = "auth-api",
-        leeway: float = 10.0,
-        access_seconds: float = MAX_ACCESS_SECONDS,
-        steady: Clock = steady_clock,
-        wall: Clock = time.time,
-    ) -> None:
-        if lease is not None and lease <= 0:
+    url: str
+    client_key: str = field(repr=False)
+    algorithms: Sequence[str] = ("ES256",)
+    lease: float | None = None
+    patience: float = 2.0
+    issuer: str = "auth-api"
+    audience: str = "auth-api"
+    leeway: float = 10.0
+    access_seconds: float = MAX_ACCESS_SECONDS
+    steady: Clock = steady_clock
+    wall: Clock = time.time
+
+    def __post_init__(self) -> None:
+        if self.lease is not None and self.lease <= 0:
             raise ValueError("lease: more than 0 seconds")
-        self._make_feed = partial(Feed, url, client_key, steady)
-        self._reader = Reader(algorithms, issuer, audience)
-        self._lease = lease
+        self._reader = Reader(self.algorithms, self.issuer, self.audience)
         self._service_lease = USUAL_LEASE
-        self._patience = patience
-        self._leeway = leeway
-        self._access_seconds = access_seconds
-        self._steady = steady
-        self._wall = wall
-        self._held = Revocations()
-        self._missing: frozenset[str] = frozenset()
-        self._load_at = -math.inf
+        self._held = self._next = Revocations()
+        self._expired_until = 0
+        self._expiring = Lock()
+        self._load_at = self._renew_at = -math.inf
         self._news = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._fault = self._key_fault = ""
-        self._told_state = ""
-
-    async def start(self) -> None:
-        self._feed = self._make_feed()
-        self._begin(self._follow())
-
-    async def close(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._feed.close()
+        self._is_told_fresh: bool | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        self._feed = Feed(self.url, self.client_key, self.steady)
+        self._following = asyncio.create_task(self._follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        self._following.cancel()
+        await asyncio.wait([self._following])
+        await self._feed.close()
 
     # Judging
 
@@ -109,127 +99,124 @@ class Verifier:
         if token is None:
             raise Refused("no token")
         held = self._held
-        if self._steady() >= held.good_until:
+        if self.steady() >= held.good_until:
             raise Unavailable(self._fault or "nothing was told yet")
-        if token.partition(".")[0] in self._missing:
-            raise Unavailable(self._key_fault or "its key is being loaded")
         claims = self._reader.read(token)
-        now = self._wall()
-        if claims.exp <= now - self._leeway:
-            held.raise_purged_until(claims.exp)  # so that no clock that is set back revives it
+        now = self.wall()
+        if claims.exp <= now - self.leeway:
+            with self._expiring:  # so that no clock that is set back revives it
+                self._expired_until = max(self._expired_until, claims.exp)
+        if claims.exp <= self._expired_until:
             raise Refused("expired")
-        if claims.iat > now + self._leeway:
+        if claims.iat > now + self.leeway:
             raise Refused("issued in the future")
-        if claims.exp - claims.iat > self._access_seconds:
+        if claims.exp - claims.iat > self.access_seconds:
             raise Refused("lives longer than the service's")
         held.check(claims)
         return claims
 
     async def verify(self, token: str | None) -> Claims:
         """Like `judge`, but what is unavailable is waited for, for up to `patience`."""
-        unavailable = Unavailable()
-        try:
-            async with asyncio.timeout(self._patience):
-                while True:
-                    news = self._news
-                    try:
-                        return self.judge(token)
-                    except Unavailable as fault:
-                        unavailable = fault
-                    await news.wait()
-        except TimeoutError:
-            raise unavailable from None
+        give_up = asyncio.get_running_loop().time() + self.patience
+        while True:
+            news = self._news
+            try:
+                return self.judge(token)
+            except Unavailable as unavailable:
+                try:
+                    async with asyncio.timeout_at(give_up):
+                        await news.wait()
+                except TimeoutError:
+                    raise unavailable from None
 
     def status(self) -> Status:
-        held = self._held
-        left = held.good_until - self._steady()
-        state: Literal["empty", "fresh", "stale"] = "fresh" if left > 0 else "stale"
+        good_until = self._held.good_until
+        left = max(0.0, good_until - self.steady())
         return {
-            "state": "empty" if held.good_until == -math.inf else state,
-            "lease_left": max(0.0, left),
-            "entries": len(held.entries),
+            "state": "fresh" if left else "stale" if good_until > -math.inf else "empty",
+            "lease_left": left,
+            "entries": len(self._held.entries),
             "last_fault": self._fault or self._key_fault,
-            "fail_open": self._fails_open,
+            "fail_open": self.lease is not None and self.lease > self._service_lease,
         }
-
-    @property
-    def _fails_open(self) -> bool:
-        return self._lease is not None and self._lease > self._service_lease
 
     # Following
 
     async def _follow(self) -> None:
-        failures = 0
+        retry = RETRY_SECONDS
         while True:
             try:
                 pause = await self._poll()
-                failures = 0
+                retry = RETRY_SECONDS
             except Exception as fault:  # whatever it is, it is no answer, and polling goes on
-                if isinstance(fault, UnknownCursor):
-                    self._held = Revocations()
-                self._fault = str(fault) or type(fault).__name__
+                if isinstance(fault, Fault) and fault.status == 410:
+                    self._held = self._next = Revocations()
+                self._fault = _words(fault)
                 self._tell_state()
-                pause = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2**failures)
-                pause *= random.uniform(0.5, 1.5)  # noqa: S311  # so that not all come at once
-                failures = min(failures + 1, 10)
+                pause = retry * random.uniform(0.5, 1.5)  # noqa: S311  # so that not all come at once
+                retry = min(MAX_RETRY_SECONDS, 2 * retry)
             await asyncio.sleep(pause)
 
     async def _poll(self) -> float:
         """How long to pause after it. Raises whatever is no answer."""
-        held = self._held
-        lease = min(self._lease or math.inf, self._service_lease)
+        held = self._next
+        lease = min(self.lease or math.inf, self._service_lease)
         wait = min(MAX_WAIT, lease / 2 * random.uniform(0.8, 1)) if held.cursor else 0  # noqa: S311
         answer, sent = await self._feed.poll(held.cursor, wait, wait + lease / 2)
         self._service_lease = answer.lease
-        tells = held.merge(answer, self._wall(), self._steady())
+        tells = held.merge(answer, self.wall(), self.steady())
         if answer.fresh_for is None:
             return PAUSE_SECONDS
-        own = 0 if self._lease is None else self._lease - answer.lease
-        held.believe_until(sent + answer.fresh_for + own)
-        self._fault = "" if self._steady() < held.good_until else "an answer that is too old"
-        self._look_for_keys()
-        self._tell_state()
-        self._announce()
+        await self._load_keys(held.keys, lease / 4)
+        own = 0 if self.lease is None else self.lease - answer.lease
+        self._believe(held, sent + answer.fresh_for + own)
+        self._renew_if_needed(answer)
         # Else a proxy that ends polls early would make a loop.
-        return PAUSE_SECONDS if tells else max(PAUSE_SECONDS, sent + wait - self._steady())
+        return PAUSE_SECONDS if tells else max(PAUSE_SECONDS, sent + wait - self.steady())
 
-    def _look_for_keys(self) -> None:
-        """Load the public keys if one of those in force is not known, but once at a time and no
-        more than so often."""
-        self._missing = self._reader.segments(self._held.keys - self._reader.kids)
-        if self._missing and self._steady() >= self._load_at:
-            self._load_at = math.inf
-            self._begin(self._load_keys())
-
-    async def _load_keys(self) -> None:
-        try:
-            self._reader.load(await self._feed.public_keys())
-            self._key_fault = ""
-        except Exception as fault:  # whatever it is, the next answer asks again
-            self._key_fault = str(fault) or type(fault).__name__
-        self._load_at = self._steady() + LOAD_EVERY_SECONDS
-        self._missing = self._reader.segments(self._held.keys - self._reader.kids)
-        self._announce()
-
-    def _announce(self) -> None:
-        """Wake up all that wait."""
+    def _believe(self, held: Revocations, until: float) -> None:
+        if held is not self._held:
+            held.succeed(self._held)
+        held.believe_until(until)
+        self._held = held
+        self._fault = "" if self.steady() < held.good_until else "an answer that is too old"
+        self._tell_state()
+        # Wake up all that wait.
         self._news.set()
         self._news = asyncio.Event()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _renew_if_needed(self, answer: Answer) -> None:
+        """Where `purged_until` is of a clock that was ahead, and the service says so no more: load
+        all anew, as after a restart, beside what is held until then."""
+        is_wrong = answer.purged_until < self._held.purged_until > self.wall()
+        if is_wrong and self.steady() >= self._renew_at:
+            self._renew_at = self.steady() + RENEW_EVERY_SECONDS
+            self._next = Revocations()
+
+    async def _load_keys(self, in_force: frozenset[str], seconds: float) -> None:
+        """The public keys, if one of those in force is not known; and no more than so often."""
+        if self._reader.lacks(in_force) and self.steady() >= self._load_at:
+            self._load_at = self.steady() + LOAD_EVERY_SECONDS
+            try:
+                self._reader.load(await self._feed.public_keys(seconds))
+                self._key_fault = ""
+            except Exception as fault:  # whatever it is, a later answer asks again
+                self._key_fault = _words(fault)
+            self._reader.lacks(in_force)
 
     def _tell_state(self) -> None:
         """One line when it becomes unavailable, and one when it is fresh again."""
-        state = "fresh" if self._steady() < self._held.good_until else "unavailable"
-        if state == self._told_state:
-            return
-        if state == "unavailable":
-            logger.warning("unavailable: no token is accepted: %s", self._fault)
-        elif self._fails_open:
-            logger.warning("fresh, but fails open by a lease of %s s", self._lease)
-        else:
-            logger.info("fresh")
-        self._told_state = state
+        status = self.status()
+        is_fresh = status["state"] == "fresh"
+        if is_fresh != self._is_told_fresh:
+            self._is_told_fresh = is_fresh
+            if not is_fresh:
+                logger.warning("unavailable: no token is accepted: %s", self._fault)
+            elif status["fail_open"]:
+                logger.warning("fresh, but fails open by a lease of %s s", self.lease)
+            else:
+                logger.info("fresh")
+
+
+def _words(fault: Exception) -> str:
+    return str(fault) or type(fault).__name__
