@@ -163,11 +163,11 @@ class ServerError(Refusal):
 
 
 class TemporarilyUnavailable(Refusal):
-    """The database does not answer, so nothing can be judged (RFC 6749, 4.1.2.1)."""
+    """What is in the database cannot be known, so nothing can be judged (RFC 6749, 4.1.2.1)."""
 
     status = 503
     error = "temporarily_unavailable"
-    description = "The service cannot reach its database; try again."
+    description = "What is in the database cannot be known now; try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
