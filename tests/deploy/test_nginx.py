@@ -15,6 +15,8 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.server.connections import MAX_HEAD_BYTES
 from authapi.server.limits import LIMITS
 from authapi.web.bodies import MAX_BODY_BYTES
+from authapi.web.requests import read_wait
+from settings import SettingsError, load_settings
 from tests.conftest import SECRET
 from tests.proxies import NGINX, nginx_inside
 from tests.serving import ROOT, Served, create_client, end, free_port, serve
@@ -158,3 +160,14 @@ def test_its_limits_fit_those_of_the_service() -> None:
         *("proxy_send_timeout", "proxy_read_timeout"),
     ):
         assert int(value(name, server).rstrip("s")) > LIMITS.wait_seconds > ANSWER_SECONDS
+
+
+def test_it_waits_for_an_answer_that_waits_for_all_verifiers() -> None:
+    """As long as the lease may be made, and longer than a poll may be held."""
+    environ = {"SECRET_KEY": SECRET, "FEED_LEASE_SECONDS": "60"}
+    lease_seconds = load_settings(environ).feed_lease_seconds
+    with pytest.raises(SettingsError):
+        load_settings(environ | {"FEED_LEASE_SECONDS": "60.1"})
+    seconds = int(value("proxy_read_timeout").rstrip("s"))
+    assert seconds > lease_seconds + ANSWER_SECONDS
+    assert lease_seconds >= read_wait("5")
