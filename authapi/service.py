@@ -167,7 +167,7 @@ class Service:
             yield self.signing_keys.poll, WATCH_SECONDS
 
     def _gauges(self) -> dict[str, float]:
-        age, entries = self._revocations.age_seconds(), len(self._revocations)
+        age, entries = self._revocations.age_seconds(), len(self._revocations.entries)
         return {"age": age, "entries": entries, "held": self.feed.held}
 
     async def _renew_issuing(self) -> None:

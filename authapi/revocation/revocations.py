@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 
+from authapi import deadline
 from authapi.clocks import Clocks
 from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
@@ -21,6 +22,9 @@ from authapi.store.following import Ended, Follower, Reading
 
 TIMER_SECONDS = 0.005
 """How early a timer may fire."""
+
+LATE_SECONDS = 0.25
+"""How long a request waits for a reading that goes on, before it asks the database itself."""
 
 logger = logging.getLogger("auth.revocations")
 
@@ -62,11 +66,9 @@ class Revocations:
         self.read_at = -math.inf
         """When the last reading of the database began, by the steady clock."""
         self._own: list[Ended] = []
+        self._is_reading = False
         self._told = ("", 0)
         self._was_read = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def age_seconds(self) -> float:
         """Since the last reading of the database began."""
@@ -82,6 +84,11 @@ class Revocations:
 
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
+        if self._is_reading and not self.are_fresh():
+            # It is late on a busy machine, and a question for each request would make it later.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline.after(LATE_SECONDS)):
+                    await self._was_read.wait()
         if not self.are_fresh():
             return await revocations.is_ended(self._database, claims)
         entries = self.entries
@@ -108,8 +115,7 @@ class Revocations:
             return
         # Where there is no other, by the next reading; or the copy is too old to be judged by.
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._max_age_seconds):
-                await self.catch_up()
+            await asyncio.wait_for(self.catch_up(), self._max_age_seconds)
 
     async def read(self) -> None:
         """Read what was committed since the last time, and forget what is over.
@@ -121,13 +127,15 @@ class Revocations:
             self._follower.start_over()
             logger.warning("clock_stepped", extra={"details": {"seconds": round(step)}})
         began = self.clocks.steady()
-        self._own = []
+        self._is_reading, self._own = True, []
         after = self._over_by_now()
         try:
             self._take(await self._follower.read(after), after)
         except BaseException:
             self._follower.start_over()  # else what was read and not taken would be lost
             raise
+        finally:
+            self._is_reading = False
         self.read_at = began
         self._forget()
         self._was_read.set()

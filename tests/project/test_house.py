@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "engines": "deadline errors rights tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
-        "revocation": "clocks credentials engines errors store",
+        "revocation": "clocks credentials deadline engines errors store",
         "managing": "clocks credentials deadline engines errors http_errors revocation store "
         "telemetry",
         "rules": "clocks credentials engines errors http_errors managing revocation store "

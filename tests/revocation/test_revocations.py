@@ -12,13 +12,14 @@ from authapi.credentials.claims import Claims
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
 from authapi.revocation.entries import MARGIN_SECONDS
-from authapi.revocation.revocations import Revocations
+from authapi.revocation.revocations import LATE_SECONDS, Revocations
 from authapi.store import database_identity
 from authapi.store import sessions as store
 from authapi.store.following import Ended
 from settings import Settings
 from tests.conftest import DATABASE_ID, NOW, Clock
 from tests.copies import copy_of, end
+from tests.counting import CountingDatabase
 from tests.sqlite import opened
 
 MAX_AGE = 0.5
@@ -84,6 +85,48 @@ def test_a_stale_copy_asks_the_database(
         assert await copy.is_ended(CLAIMS)
 
     run(action)
+
+
+class Late(CountingDatabase):
+    """Its readings wait until they may go on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def fetch_on(self, *arguments: Any) -> Any:
+        await self.goes_on.wait()
+        return await super().fetch_on(*arguments)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["that ends", "that hangs"])
+def test_who_comes_while_a_late_reading_goes_on_waits_for_it(
+    settings: Settings, clock: Clock, steady: Clock, ends: bool
+) -> None:
+    """And asks the database only where that does not end soon."""
+
+    async def act() -> None:
+        async with Late(settings.database_url) as database:
+            copy = copy_of(database, clock, steady)
+            await copy.read()
+            await end(database, "session")
+            steady.advance(MAX_AGE)
+            database.goes_on.clear()
+            database.asked.clear()
+            reading = asyncio.create_task(copy.read())
+            await asyncio.sleep(0)
+            check = asyncio.create_task(copy.is_ended(CLAIMS))
+            await asyncio.sleep(LATE_SECONDS / 5)
+            assert not check.done()
+            if ends:
+                database.goes_on.set()
+            assert await check
+            assert len(database.asked) == (0 if ends else 1)
+            database.goes_on.set()
+            await reading
+
+    asyncio.run(asyncio.wait_for(act(), 30))
 
 
 def test_a_stale_copy_without_its_database_judges_nobody(
@@ -163,7 +206,7 @@ def test_a_start_loads_only_what_can_still_matter(
     write(database_file, "spent", NOW, None)
 
     async def action(database: Database, copy: Revocations) -> None:
-        assert len(copy) == 1
+        assert len(copy.entries) == 1
 
     run(action)
 
@@ -175,11 +218,11 @@ def test_a_poll_reads_what_was_committed_since_and_no_spent_token(
         for number in range(10):
             await end(database, f"session-{number}")
             await copy.read()
-            assert len(copy) == number + 1
+            assert len(copy.entries) == number + 1
         claims = Claims("client", "session", "spent", "key", "", 0, 1, int(NOW) + 9, DATABASE_ID)
         await store.spend(database, claims, NOW)
         await copy.read()
-        assert len(copy) == 10
+        assert len(copy.entries) == 10
 
     run(action)
 
@@ -196,7 +239,7 @@ def test_a_row_is_forgotten_once_no_token_can_match_it(
             for each in (clock, steady):
                 each.now = NOW + seconds
             await copy.read()
-            assert len(copy) == left, seconds
+            assert len(copy.entries) == left, seconds
 
     run(action)
 
