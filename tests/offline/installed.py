@@ -65,8 +65,7 @@ def make_modules(folder: Path) -> None:
     for source, copy in ((ROOT / EXAMPLE, example), (PACKAGES["node"], package)):
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*BUILT))
     options: Any = {"cwd": example, "capture_output": True, "timeout": INSTALL_SECONDS}
-    quick = ["--no-audit", "--no-fund", "--install-links"]
-    installed = npm(["install", *quick], return_completed_process=True, **options)
+    installed = npm(["ci"], return_completed_process=True, **options)
     if b"network" in installed.stderr or b"EAI_AGAIN" in installed.stderr:
         pytest.skip("modules cannot be downloaded here")
     assert installed.returncode == 0, installed.stderr
