@@ -20,11 +20,11 @@ from tests.serving import ROOT, clean_environ, end, free_port
 
 PAGE = (ROOT / EXAMPLE / "README.md").read_text()
 START_SECONDS = 20
-EXAMPLES = ("FastAPI", "Flask", "Fastify")
+EXAMPLES = ("FastAPI", "Flask", "Django", "Fastify")
 SHOWN = {
-    "Protect a FastAPI service": ("python", "fastapi_service.py"),
-    "Protect a Flask or Django service": ("python", "flask_service.py"),
-    "Protect a Node service": ("js", "fastify_service.mjs"),
+    "Protect a FastAPI service": ("python", ["fastapi_service.py"]),
+    "Protect a Flask or Django service": ("python", ["flask_service.py", "django_service.py"]),
+    "Protect a Node service": ("js", ["fastify_service.mjs"]),
 }
 
 
@@ -94,9 +94,9 @@ def test_a_service_is_protected_as_its_page_says(
 
 
 def test_the_page_shows_what_the_examples_do() -> None:
-    for title, (language, name) in SHOWN.items():
-        (shown,) = blocks(title, language)
-        assert shown in (ROOT / EXAMPLE / name).read_text(), name
+    for title, (language, names) in SHOWN.items():
+        for shown, name in zip(blocks(title, language), names, strict=True):
+            assert shown in (ROOT / EXAMPLE / name).read_text(), name
     (script,) = blocks("Protect a FastAPI service", "sh")
     assert script.splitlines() == commands("FastAPI")
 
