@@ -11,6 +11,8 @@ from tests.offline.driving import ACCEPTED, REFUSED, UNAVAILABLE, Driver
 from tests.offline.feed import Exchange, Feed, Twist, honest
 
 SHORT_LEASE = 0.4
+LATE_SECONDS = 0.5
+"""On its way, and yet an answer: a verifier waits for half of the lease beyond its `wait`."""
 
 
 @pytest.fixture
@@ -226,6 +228,32 @@ def test_the_lease_counts_from_when_the_request_was_sent(
     feed.end("another")
     verifier.until_status(entries=1)
     assert verifier.status()["lease_left"] <= feed.exchanges[before].body["fresh_for"] - 0.39
+
+
+def test_what_was_ended_behind_a_late_answer_is_accepted_no_longer_than_the_lease(
+    feed: Feed, start: Start, token: str
+) -> None:
+    """It was true when it was given. The node is frozen then, and nothing more is heard."""
+    verifier = fresh(start, token)
+    before = len(feed.exchanges)
+
+    def late_and_the_last(exchange: Exchange) -> None:
+        if len(feed.exchanges) == before:
+            exchange.delay = LATE_SECONDS
+        else:
+            cut(exchange)
+
+    feed.twist = late_and_the_last
+    feed.end("another")
+    verifier.until_status(entries=1)
+    feed.end("session-1")
+    accepted = began = time.monotonic()
+    last = feed.exchanges[before]
+    while verifier.judge(token) == ACCEPTED:
+        accepted, began = began, time.monotonic()
+        assert began < last.came + 10
+    assert accepted <= last.came + last.body["fresh_for"]
+    assert verifier.judge(token) == UNAVAILABLE
 
 
 def test_an_answer_that_is_older_takes_nothing_of_the_lease(
