@@ -24,6 +24,9 @@ PAGE = 50_000
 """So many ids are 2 MB."""
 MAX_PAGES = 8
 """So many are remembered, since all who wait lack the same."""
+MANY = 1_000
+"""Past so many ids an answer is the same for all who ask within a tenth of a second, and lack the
+same: it is compressed once for them."""
 
 
 class Page(NamedTuple):
@@ -145,7 +148,8 @@ class Feed:
         }
         if page.is_last:
             fresh_for = self._lease_seconds + copy.read_at - came
-            answer["fresh_for"] = math.floor(fresh_for * 1000) / 1000  # rounded up, it would lie
+            steps = 10 if len(page.revoked) > MANY else 1000
+            answer["fresh_for"] = math.floor(fresh_for * steps) / steps  # rounded up, it would lie
         return answer
 
     def _make_page(self, run: str, since: int, last: int) -> Page:

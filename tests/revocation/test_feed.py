@@ -12,7 +12,7 @@ from authapi.errors import TemporarilyUnavailable, UnknownCursor
 from authapi.revocation import cursors
 from authapi.revocation.cursors import Cursor
 from authapi.revocation.entries import MARGIN_SECONDS
-from authapi.revocation.feed import Feed
+from authapi.revocation.feed import MANY, Feed
 from authapi.revocation.pacing import PAUSE_SECONDS, Pacing
 from authapi.revocation.revocations import Revocations
 from authapi.store import database_identity
@@ -356,5 +356,21 @@ def test_a_reading_that_is_late_is_waited_for(run: Run) -> None:
         await end(node.database, "one")
         await node.copy.read()
         assert list((await poll)["revoked"]) == ["one"]
+
+    run(action)
+
+
+def test_all_who_load_much_at_once_are_answered_the_same(run: Run) -> None:
+    """To the byte, so that it is compressed once; and nobody may believe it for longer."""
+
+    async def action(node: Node) -> None:
+        feed = Feed(node.copy, node.pacing, LEASE, 900, 10)
+        await node.revoke(*(f"id-{number}" for number in range(MANY + 1)))
+        told = []
+        for _ in range(3):
+            node.steady.advance(0.02)
+            told.append(await feed.poll(None))
+        assert told[0] == told[1] == told[2]
+        assert told[0]["fresh_for"] == 1.4
 
     run(action)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import secrets
 
 import pytest
 
@@ -40,3 +41,16 @@ def test_only_what_is_large_is_compressed(size: int, is_packed: bool) -> None:
     assert int(answer.headers["content-length"]) == len(answer.body)
     body = gzip.decompress(answer.body) if is_packed else answer.body
     assert body == f'"{content}"'.encode()
+
+
+def test_what_many_ask_for_at_once_is_compressed_once() -> None:
+    content = secrets.token_hex(10 * MIN_BYTES)  # which takes as long as it does for ids
+
+    async def act() -> list[Answer]:
+        headers = [(b"accept-encoding", b"gzip")]
+        alike = (Answer(content) for _ in range(20))
+        return await asyncio.gather(*(compressed(answer, headers) for answer in alike))
+
+    first, *others = asyncio.run(act())
+    assert gzip.decompress(first.body) == f'"{content}"'.encode()
+    assert all(other.body is first.body for other in others)
