@@ -97,7 +97,7 @@ async def measure_latency(service: Service, key: str, client: Client, count: int
     return sorted(found)
 
 
-def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
+def measure(folder: Path, log_outs: int) -> Report:
     found: Report = {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
@@ -117,7 +117,7 @@ def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
     place.mkdir()
     with serving(place, "one worker") as (service, key):
         (client,) = service.register("busy")
-        for held in (100, 300, 1000) if is_all else (100, 300):
+        for held in (100, 300, 1000):
             say(f"{held} held polls")
             found["cpu"].append(asyncio.run(measure_cpu(service, key, client, held)))
         say("checks")
@@ -140,10 +140,9 @@ def measure(folder: Path, log_outs: int, is_all: bool) -> Report:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--log-outs", type=int, default=200)
-    parser.add_argument("--all", action="store_true", help="hold 1,000 polls, too")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="feed-") as name:
-        found = measure(Path(name), options.log_outs, options.all)
+        found = measure(Path(name), options.log_outs)
     text = show(found)
     print(text)
     RESULTS.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """The figures of the feed as tables."""
 
 import statistics
+from collections import Counter
 from typing import Any
 
 from report import table
@@ -10,6 +11,14 @@ Report = dict[str, Any]
 
 def percentile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def without_answer(row: Report) -> str:
+    """How many polls were refused, or their connections closed."""
+    counts: Counter[str] = Counter()
+    for name in ("idle", "log_outs"):
+        counts.update(row[name]["statuses"])
+    return f"{counts.total() - counts['200']:,} of {counts.total():,}"
 
 
 def show(found: Report) -> str:
@@ -25,6 +34,7 @@ def show(found: Report) -> str:
             f"{row['held']:,}",
             *(f"{row[name]['core']:.0%} of a core" for name in ("idle", "log_outs")),
             f"{row['rss_mb']:.0f} MB",
+            without_answer(row),
         ]
         for row in found["cpu"]
     ]
@@ -39,7 +49,13 @@ def show(found: Report) -> str:
         "memory of the worker with them": f"{load['server_rss_mb']:.0f} MB",
     }
     latency_head = ["answered log-out to refusal elsewhere", "p50", "p99", "at most"]
-    cost_head = ["polls held by one worker", "idle", "50 log-outs a second", "memory"]
+    cost_head = [
+        "polls held by one worker",
+        "idle",
+        "50 log-outs a second",
+        "memory",
+        "without an answer",
+    ]
     tables = [
         table([*latency_head, "after the answer"], latencies),
         table(cost_head, costs),
