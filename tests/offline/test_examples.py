@@ -12,7 +12,7 @@ import pytest
 
 from tests.offline.driving import NODE
 from tests.offline.installed import EXAMPLE
-from tests.offline.service import SCOPE, Service, serve_it
+from tests.offline.service import ENVIRON, SCOPE, Service, serve_it
 from tests.pages.answers import assert_as_shown
 from tests.pages.reading import blocks
 from tests.pages.running import run
@@ -103,5 +103,6 @@ def test_the_page_shows_what_the_examples_do() -> None:
 
 def test_the_page_registers_the_client_of_these_tests() -> None:
     (script,) = blocks("Let a service follow the feed", "sh")
-    (words,) = re.findall(r"manage.py (.+?)  +#", script)
-    assert words == f"create-client verifier --scope {SCOPE}"
+    assert re.findall(r"export (\S+)", script) == ["=".join(each) for each in ENVIRON.items()]
+    words = re.findall(r"manage.py (.+?)(?:  +#.*)?$", script, re.MULTILINE)
+    assert words == ["new-signing-key", f"create-client verifier --scope {SCOPE}"]
