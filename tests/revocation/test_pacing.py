@@ -155,6 +155,19 @@ def test_who_goes_away_leaves_room() -> None:
     run(action)
 
 
+def test_who_goes_away_when_news_goes_out_is_let_go_once() -> None:
+    async def action(pacing: Pacing, steady: Clock) -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        poll = asyncio.create_task(hold(pacing, gone=gone))
+        await asyncio.sleep(0)
+        gone.set_result(None)
+        pacing.tell()
+        await poll
+        assert pacing.held == 0
+
+    run(action)
+
+
 def test_many_are_not_let_go_at_once_so_that_others_have_their_turn() -> None:
     async def action(pacing: Pacing, steady: Clock) -> None:
         polls = [begin(pacing) for _ in range(2 * BATCH + 1)]
