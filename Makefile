@@ -20,7 +20,7 @@ CORE := tests/attacks/test_admin.py tests/attacks/test_catalogue.py tests/attack
 	tests/server/test_one_write.py tests/server/test_smoke.py tests/server/test_uvicorn.py tests/store tests/subjects tests/telemetry \
 	tests/deploy/test_compose.py tests/deploy/test_kubernetes.py tests/deploy/test_prometheus.py \
 	tests/html/test_pages.py tests/openapi tests/throttling tests/web tests/test_addresses.py tests/test_deadline.py \
-	tests/test_rights.py tests/test_settings.py
+	tests/test_file_rights.py tests/test_settings.py
 
 .PHONY: FORCE help run check test soak fuzz migration timing group-commit scale bench ledger feed clients lint format lock clean
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from auth_backend import extract_bearer, requires_scope
 from authapi.credentials.client_credentials import ClientCredentials, read_credentials
 from authapi.errors import InvalidRequest, InvalidToken, UnsupportedGrantType
-from authapi.http_errors import NotFound
+from authapi.request_errors import NotFound
 from authapi.revocation import cursors
 from authapi.revocation.cursors import Cursor
 from authapi.web.answers import Answer, record_refusal

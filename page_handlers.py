@@ -6,7 +6,7 @@ from starlette.responses import Response
 from authapi.addresses import url_of
 from authapi.errors import TemporarilyUnavailable
 from authapi.html import pages
-from authapi.http_errors import NotFound
+from authapi.request_errors import NotFound
 from authapi.store.survey import ping
 from authapi.web.answers import Answer
 from handlers import State

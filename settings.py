@@ -14,7 +14,7 @@ from marshmallow.validate import Length, OneOf
 
 from authapi.credentials.claims import MAX_ACCESS_SECONDS, MAX_SESSION_SECONDS
 from authapi.credentials.signing_schedule import Schedule
-from authapi.rights import find_obstacle
+from authapi.file_rights import find_obstacle
 from authapi.setting_fields import (
     Proxies,
     Secrets,

@@ -12,9 +12,9 @@ from authapi.errors import (
     Refusal,
     TemporarilyUnavailable,
 )
-from authapi.http_errors import NotFound
 from authapi.openapi.answers import LoginAnswer
 from authapi.openapi.describing import Description, describes
+from authapi.request_errors import NotFound
 from authapi.subjects.registering import database_of, register_client
 from authapi.subjects.sessions import begin_session, login_attempt
 from authapi.throttling.refusals import TooManyFailures, TooManyLogins, TooManySessions

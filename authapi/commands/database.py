@@ -25,9 +25,9 @@ from authapi.credentials.claims import new_database_id
 from authapi.engines import copying, schema, sqlite_files, urls
 from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
+from authapi.file_rights import find_obstacle
 from authapi.revocation import purging
 from authapi.revocation.entries import MARGIN_SECONDS
-from authapi.rights import find_obstacle
 from authapi.server.development import SECRET_FILE
 from authapi.store import database_identity, survey
 from authapi.telemetry import audit

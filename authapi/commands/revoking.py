@@ -21,11 +21,11 @@ from authapi.commands.running import (
 from authapi.commands.terminal import table
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Database, Row
-from authapi.http_errors import NotFound
 from authapi.managing import clients, keys
 from authapi.managing.keys import Owner, Revoked
 from authapi.managing.manager import Manager
 from authapi.managing.showing import key_json
+from authapi.request_errors import NotFound
 from settings import Settings
 
 CHUNK_BYTES = 1024 * 1024

@@ -20,7 +20,7 @@ from authapi.commands.terminal import moment, table
 from authapi.credentials import signing_key_file
 from authapi.credentials.signing_keys import ALGORITHMS, SigningKey, from_jwk, new_jwk
 from authapi.credentials.signing_schedule import PICK_UP_SECONDS
-from authapi.rights import find_obstacle
+from authapi.file_rights import find_obstacle
 from authapi.telemetry import audit
 from settings import Settings, schedule_of
 

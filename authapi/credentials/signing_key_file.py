@@ -13,7 +13,7 @@ import orjson
 
 from authapi.credentials.signing_keys import KeyFault, SigningKey, from_jwk
 from authapi.credentials.signing_schedule import Schedule, live
-from authapi.rights import find_obstacle
+from authapi.file_rights import find_obstacle
 from authapi.telemetry import audit
 
 Use = Callable[[Sequence[SigningKey]], None]

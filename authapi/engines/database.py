@@ -16,7 +16,7 @@ from authapi.engines import postgres, sqlite, sqlite_files, urls
 from authapi.engines.statements import Bound
 from authapi.engines.transactions import Action, in_time, tell_nobody, transact
 from authapi.errors import TemporarilyUnavailable
-from authapi.rights import Obstacle
+from authapi.file_rights import Obstacle
 from authapi.telemetry.counting import counts
 from authapi.telemetry.outage import Outage, first_line
 

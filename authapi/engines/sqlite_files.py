@@ -12,7 +12,7 @@ from tempfile import mkstemp
 from urllib.parse import quote
 
 from authapi.engines.sqlite_writer import PRAGMAS
-from authapi.rights import Obstacle, find_obstacle
+from authapi.file_rights import Obstacle, find_obstacle
 
 BESIDE = ("-wal", "-shm", "-server")
 """The ends of the names of the files that are made beside a database."""

@@ -9,7 +9,6 @@ from authapi.credentials.assertions import PublicKey
 from authapi.credentials.client_keys import new_client_id
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Row
-from authapi.http_errors import NotFound
 from authapi.managing.changes import Changed, Changes, record
 from authapi.managing.manager import Manager
 from authapi.managing.refusals import (
@@ -21,6 +20,7 @@ from authapi.managing.refusals import (
 )
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import client_json, next_key, version_of
+from authapi.request_errors import NotFound
 from authapi.store import administration, clients
 from authapi.store.revocations import end_client, ending_by_operator
 from authapi.telemetry import audit

@@ -10,8 +10,8 @@ from authapi.credentials.claims import Claims
 from authapi.credentials.scopes import is_within
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidToken
-from authapi.http_errors import NotFound
 from authapi.managing.refusals import ExceedsOwnScopes, LastAdministrator
+from authapi.request_errors import NotFound
 from authapi.store.administration import ADMINISTERS, count_administrators
 from authapi.store.clients import find_client
 from authapi.store.revocations import is_ended, mark_registry_changed

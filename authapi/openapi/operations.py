@@ -14,16 +14,16 @@ from authapi.errors import (
     ServerError,
     TemporarilyUnavailable,
 )
-from authapi.http_errors import (
+from authapi.openapi.describing import Description, description_of
+from authapi.openapi.managing_paths import MANAGED
+from authapi.openapi.paths import OURS
+from authapi.request_errors import (
     ContentTooLarge,
     HeadTooLarge,
     JSONWanted,
     RequestTimeout,
     UnsupportedMediaType,
 )
-from authapi.openapi.describing import Description, description_of
-from authapi.openapi.managing import MANAGED
-from authapi.openapi.ours import OURS
 from authapi.web.answers import Handler
 from authapi.web.managing_schemas import StrictPayload
 from authapi.web.own_routes import Resource

@@ -10,11 +10,11 @@ from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import digest_of
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidRequest, RefusedClient, RefusedProof
-from authapi.http_errors import NotFound
 from authapi.managing.manager import Manager
 from authapi.managing.managers import Managers
 from authapi.managing.refusals import refusing_known_keys
 from authapi.managing.showing import key_json, next_key
+from authapi.request_errors import NotFound
 from authapi.rules.client_authentication import ClientAuthentication
 from authapi.store import client_keys, own_keys
 from authapi.store.clients import find_client

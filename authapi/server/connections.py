@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from authapi.addresses import UNIX_PEER, plain
 from authapi.errors import InvalidRequest, Refusal
-from authapi.http_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
+from authapi.request_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
 from authapi.server.limits import LIMITS, Holding, Limits
 from authapi.server.one_write import OneWrite
 from authapi.server.strict_heads import judge_head, without_upgrade

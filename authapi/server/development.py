@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from authapi.addresses import url_of
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
-from authapi.rights import find_obstacle
+from authapi.file_rights import find_obstacle
 from authapi.setting_fields import SECRET_BYTES
 from authapi.store import clients
 from settings import Settings, SettingsError

@@ -3,7 +3,7 @@
 import re
 
 from authapi.errors import InvalidRequest
-from authapi.http_errors import ContentTooLarge
+from authapi.request_errors import ContentTooLarge
 from authapi.web.bodies import MAX_BODY_BYTES
 from authapi.web.requests import Headers
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authapi.errors import CHALLENGE, Refusal, ServerError
-from authapi.http_errors import MethodNotAllowed, NotFound
+from authapi.request_errors import MethodNotAllowed, NotFound
 from authapi.telemetry import audit
 from authapi.telemetry.counting import counts
 from authapi.telemetry.flood import Refusals

@@ -13,7 +13,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import Request
 
 from authapi.errors import InvalidRequest
-from authapi.http_errors import ContentTooLarge, JSONWanted, UnsupportedMediaType
+from authapi.request_errors import ContentTooLarge, JSONWanted, UnsupportedMediaType
 from authapi.web.requests import values_of
 from authapi.web.schemas import Payload
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authapi import deadline
 from authapi.addresses import plain
 from authapi.errors import InvalidRequest
-from authapi.http_errors import NotFound
+from authapi.request_errors import NotFound
 from authapi.telemetry import audit
 
 Headers = Iterable[tuple[bytes, bytes]]

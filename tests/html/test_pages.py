@@ -17,7 +17,7 @@ from authapi.extending import Answer, Description, Endpoint, describes
 from authapi.html.operations import read
 from authapi.html.pages import Docs
 from authapi.openapi.document import build
-from authapi.openapi.ours import OURS
+from authapi.openapi.paths import OURS
 from authapi.telemetry.version import VERSION
 from settings import Settings
 from tests.checks import assert_refused

@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 from app import managing, routes
 from authapi import errors
 from authapi.extending import Answer, Description, Endpoint, Payload, describes, requires_scope
-from authapi.http_errors import MethodNotAllowed, NotFound
 from authapi.openapi.document import build
-from authapi.openapi.managing import MANAGED
-from authapi.openapi.ours import OURS
+from authapi.openapi.managing_paths import MANAGED
+from authapi.openapi.paths import OURS
+from authapi.request_errors import MethodNotAllowed, NotFound
 from authapi.telemetry.version import VERSION
 
 ROUTES = [*routes, *managing]
@@ -55,7 +55,7 @@ def test_it_is_served_as_it_is_built(api: TestClient) -> None:
 def test_every_route_is_described() -> None:
     described = set(DOCUMENT["paths"])
     missing = {route.path for route in ROUTES} - described - PAGES
-    assert not missing, f"say in OURS of authapi/openapi/ours.py what {missing} takes and answers"
+    assert not missing, f"say in OURS of authapi/openapi/paths.py what {missing} takes and answers"
     assert described == {*OURS, *(each.split()[1] for each in MANAGED)}, (
         "it describes what is no route"
     )

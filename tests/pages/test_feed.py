@@ -6,7 +6,7 @@ import re
 from starlette.testclient import TestClient
 
 from authapi.errors import UnknownCursor
-from authapi.openapi.ours import OURS
+from authapi.openapi.paths import OURS
 from authapi.revocation import cursors
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.revocation.feed import PAGE

@@ -8,7 +8,7 @@ import yaml
 from dotenv import dotenv_values
 
 from app import managing, routes
-from authapi import errors, http_errors
+from authapi import errors, request_errors
 from authapi.credentials.claims import Claims
 from authapi.credentials.signing_schedule import Schedule
 from authapi.managing import refusals as of_managing
@@ -58,7 +58,7 @@ def test_every_error_is_listed() -> None:
 
     listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Errors"), re.MULTILINE)
     assert listed == sorted(listed, key=lambda row: row[0])
-    modules = {each.__name__ for each in (errors, http_errors, of_managing, refusals)}
+    modules = {each.__name__ for each in (errors, request_errors, of_managing, refusals)}
     ours = [
         kind
         for kind in kinds(errors.Refusal)

@@ -25,47 +25,47 @@ MAY_IMPORT = {
     for package, others in {
         # the ground
         "errors": "",
-        "http_errors": "errors",
+        "request_errors": "errors",
         "addresses": "",
         "deadline": "",
         "clocks": "",
-        "rights": "",
+        "file_rights": "",
         "tables": "",
         "telemetry": "errors",
         # the rooms
-        "credentials": "errors rights telemetry",
+        "credentials": "errors file_rights telemetry",
         "setting_fields": "addresses engines",
-        "settings": "credentials rights setting_fields",
-        "web": "addresses deadline errors http_errors telemetry",
-        "engines": "deadline errors rights tables telemetry",
+        "settings": "credentials file_rights setting_fields",
+        "web": "addresses deadline errors request_errors telemetry",
+        "engines": "deadline errors file_rights tables telemetry",
         "store": "credentials engines errors tables",
         "throttling": "errors telemetry",
         "revocation": "clocks credentials deadline engines errors store",
-        "managing": "clocks credentials deadline engines errors http_errors revocation store "
+        "managing": "clocks credentials deadline engines errors request_errors revocation store "
         "telemetry",
-        "rules": "clocks credentials engines errors http_errors managing revocation store "
+        "rules": "clocks credentials engines errors managing request_errors revocation store "
         "telemetry throttling",
-        "openapi": "credentials errors http_errors managing throttling web",
+        "openapi": "credentials errors managing request_errors throttling web",
         "html": "",
-        "server": "addresses credentials engines errors http_errors rights setting_fields settings "
-        "store telemetry web",
-        "commands": "addresses credentials engines errors http_errors managing revocation rights "
-        "server setting_fields settings store tables telemetry web",
+        "server": "addresses credentials engines errors file_rights request_errors setting_fields "
+        "settings store telemetry web",
+        "commands": "addresses credentials engines errors file_rights managing request_errors "
+        "revocation server setting_fields settings store tables telemetry web",
         # the doors
         "service": "clocks credentials engines managing revocation rules server settings telemetry "
         "throttling web",
         "auth_backend": "credentials errors web",
-        "handlers": "auth_backend credentials engines errors http_errors managing revocation rules "
-        "store telemetry throttling web",
-        "oauth_handlers": "auth_backend credentials errors handlers http_errors revocation web",
-        "admin_handlers": "auth_backend credentials engines errors handlers http_errors managing "
-        "telemetry web",
-        "page_handlers": "addresses errors handlers html http_errors store web",
+        "handlers": "auth_backend credentials engines errors managing request_errors revocation "
+        "rules store telemetry throttling web",
+        "oauth_handlers": "auth_backend credentials errors handlers request_errors revocation web",
+        "admin_handlers": "auth_backend credentials engines errors handlers managing "
+        "request_errors telemetry web",
+        "page_handlers": "addresses errors handlers html request_errors store web",
         "app": "admin_handlers auth_backend clocks engines handlers html oauth_handlers openapi "
         "page_handlers server service settings telemetry web",
         "subjects": "credentials engines errors rules store telemetry throttling web",
-        "extending": "auth_backend commands engines errors http_errors openapi subjects throttling "
-        "web",
+        "extending": "auth_backend commands engines errors openapi request_errors subjects "
+        "throttling web",
         "testing": "app credentials engines settings store",
         "manage": "commands telemetry",
     }.items()

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authapi.http_errors import NotFound
+from authapi.request_errors import NotFound
 from authapi.telemetry.counting import counts
 from authapi.web.answers import Answer, Handler, exception_handlers
 from authapi.web.endpoints import Endpoint, Endpoints

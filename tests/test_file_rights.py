@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authapi.rights import find_obstacle, name_of
+from authapi.file_rights import find_obstacle, name_of
 from tests.ordinary import OTHER, launcher
 from tests.serving import ROOT, watched
 
@@ -23,7 +23,7 @@ os.setresuid(0, 0, 0)
 
 def asked_of(path: str | Path, *started_by: str, code: str = ASK) -> str:
     """By a process of its own."""
-    code = f"import os, sys; from authapi.rights import find_obstacle\n{code}"
+    code = f"import os, sys; from authapi.file_rights import find_obstacle\n{code}"
     ended = subprocess.run(
         [*started_by, sys.executable, "-c", code, str(path)],
         cwd=ROOT,

@@ -15,10 +15,10 @@ from authapi.errors import (
     UnknownCursor,
     UnsupportedGrantType,
 )
-from authapi.http_errors import NotFound
 from authapi.managing.refusals import KeyTaken, LastAdministrator
 from authapi.openapi import answers, key_answers
 from authapi.openapi.describing import Description
+from authapi.request_errors import NotFound
 from authapi.throttling.refusals import (
     TooManyFailures,
     TooManyKeys,

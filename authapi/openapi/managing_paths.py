@@ -1,6 +1,5 @@
 """What each endpoint takes, answers and refuses by which clients and keys are managed."""
 
-from authapi.http_errors import NotFound
 from authapi.managing.refusals import (
     ChangedMeanwhile,
     ExceedsOwnScopes,
@@ -14,6 +13,7 @@ from authapi.managing.refusals import (
 )
 from authapi.openapi import managing_answers as answers
 from authapi.openapi.describing import Description
+from authapi.request_errors import NotFound
 from authapi.web.managing_schemas import CHANGED_CLIENT, LEAK, NEW_CLIENT, NEW_KEY, ROTATION
 
 CLIENTS, KEYS = "clients", "keys of clients"
