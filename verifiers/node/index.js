@@ -245,7 +245,9 @@ export function createVerifier({
 
   /** One line when it becomes unavailable, and one when it is fresh again. */
   function tellState() {
-    if (isToldFresh === (isToldFresh = isFresh())) return;
+    const isNow = isFresh();
+    if (isNow === isToldFresh) return;
+    isToldFresh = isNow;
     const open = failsOpen() ? `, but fails open by a lease of ${ownLease} s` : '';
     log(`auth-api-verifier: ${isToldFresh ? `fresh${open}` : `unavailable: no token is accepted: ${fault}`}`);
   }
