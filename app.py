@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache, partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -97,7 +98,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
-        document = build(app.routes, VERSION)
+        # When it is first asked for: it takes longer than all else that a start does.
+        document = cache(partial(build, app.routes, VERSION))
         async with service.running():
             yield {
                 "database": service.database,

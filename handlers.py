@@ -47,7 +47,7 @@ class State(TypedDict):
     failed_logins: FailedLogins
     signing_keys: WatchedKeys | None
     feed: Feed
-    document: dict[str, Any]
+    document: Callable[[], dict[str, Any]]
     docs: Callable[[str], Response]
     base_url: str
     managers: Managers

@@ -22,7 +22,7 @@ async def landing(request: Request[State]) -> Response:
     except TemporarilyUnavailable:
         is_ready = False
     has_metadata = request.state["metadata"] is not None
-    return pages.landing(request.state["document"], is_ready, has_metadata)
+    return pages.landing(request.state["document"](), is_ready, has_metadata)
 
 
 async def docs(request: Request[State]) -> Response:
@@ -39,6 +39,6 @@ def _base_url(request: Request[State]) -> str:
 
 async def openapi(request: Request[State]) -> Answer:
     """Describe the service to machines (OpenAPI 3.1)."""
-    answer = Answer(request.state["document"])
+    answer = Answer(request.state["document"]())
     answer.headers["Cache-Control"] = "public, max-age=300"
     return answer

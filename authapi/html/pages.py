@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -64,7 +64,7 @@ class Docs:
     """The description as a page. It is rendered once for each address at which it is read, since
     that takes as long as a hundred requests, and anybody may ask for it."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
         self._document = document
         self._content = lru_cache(MAX_ADDRESSES)(self._render)
 
@@ -72,7 +72,7 @@ class Docs:
         return Page(self._content(base_url))
 
     def _render(self, base_url: str) -> str:
-        document = self._document
+        document = self._document()
         values = {"info": document["info"], "tags": read(document, base_url), "base_url": base_url}
         return _render("docs.html", values)
 

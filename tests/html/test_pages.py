@@ -161,7 +161,7 @@ def test_they_know_no_client_and_no_secret(
 
 def test_the_docs_are_rendered_once_for_each_address() -> None:
     document = build(routes, VERSION)
-    docs = Docs(document)
+    docs = Docs(lambda: document)
     here, elsewhere = "https://auth.example", "http://127.0.0.1:8000"
     before = docs.page(here).body
     document["info"]["title"] = "Another title"
