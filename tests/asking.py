@@ -11,13 +11,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from select import select
 
-EARLY = ("LD_", "PYTHON", "COVERAGE_PROCESS")
-"""With these begin the variables that the loader, Python and coverage read as they start."""
+EARLY = ("LD_", "PYTHON")
+"""With these begin the variables that the loader and Python read as they start."""
 
 
 def begins_with(environ: Mapping[str, str]) -> dict[str, str]:
     """What of an environment counts before the first line of a script, but for where its modules
-    are: a fork sees to that."""
+    are, and which lines are noted: a fork sees to that."""
     return {
         name: value
         for name, value in environ.items()

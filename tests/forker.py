@@ -17,6 +17,8 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
+import coverage
+
 _DROP_FROM_BOUNDING_SET = 24  # of prctl(2)
 _VERSION_3 = 0x20080522  # of capset(2), with room for 64 capabilities
 
@@ -91,6 +93,7 @@ def become(typed: list[str], folder: str, environ: dict[str, str], is_ordinary: 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_ordinary:
         _give_up_privileges()
+    coverage.process_startup(force=True)  # if the environment says so
     sys.argv, sys.path[0] = typed, str(Path(folder, typed[0]).parent)
     sys.path[1:1] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     runpy.run_path(typed[0], run_name="__main__")

@@ -16,6 +16,8 @@ from tempfile import mkdtemp
 from tests.asking import Fork, begins_with
 
 ROOT = Path(__file__).parent.parent
+NOTES_LINES = "COVERAGE_PROCESS_CONFIG"
+"""By this, a process is told to note which lines it runs."""
 PYTHON = """#!{python} -IS
 import sys
 sys.path.insert(0, {root!r})
@@ -29,7 +31,11 @@ def forker() -> str:
     """The socket of the one of this test process."""
     folder = mkdtemp(prefix="forker-")
     command = [sys.executable, "-m", "tests.forker", f"{folder}/socket"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # It notes no lines itself: a fork begins anew to note its own.
+    environ = {name: value for name, value in os.environ.items() if name != NOTES_LINES}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
     def end() -> None:
         process.communicate(timeout=20)

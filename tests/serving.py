@@ -26,23 +26,21 @@ from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
-from tests.forking import Forked, is_same
+from tests.forking import NOTES_LINES, Forked, is_same
 from tests.ordinary import GIVE_UP
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
 ANSWERED_SECONDS = 20
 RUN_SECONDS = 60
-WATCHED = "COVERAGE_PROCESS_CONFIG"
-"""By this, a process is told to note which lines it runs."""
 _how_to_watch: dict[str, str] = {}
 
 
 def stop_watching() -> None:
     """From now on the processes that are started note nothing, unless they are `watched`: that
     takes them half as long again, and other tests reach nearly all of their lines."""
-    if how := os.environ.pop(WATCHED, ""):
-        _how_to_watch[WATCHED] = how
+    if how := os.environ.pop(NOTES_LINES, ""):
+        _how_to_watch[NOTES_LINES] = how
 
 
 def watched() -> dict[str, str]:
