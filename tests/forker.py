@@ -111,7 +111,10 @@ def _give_up_privileges() -> None:
 
 
 def main(path: str) -> None:
+    # What is imported at the time it is used.
+    import alembic.command  # noqa: F401
     import httptools  # noqa: F401
+    import sqlalchemy.ext.asyncio  # noqa: F401
     import uvloop  # noqa: F401
 
     import app  # noqa: F401
