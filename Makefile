@@ -102,6 +102,7 @@ lock: $(VENV)/dev.stamp  ## Pin the newest allowed versions in requirements*.txt
 
 clean:  ## Remove what make and the tests made; the database and the secret stay
 	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .coverage* postman/node_modules tests/verifiers/node_modules docs/examples/offline/node_modules tests/html/node_modules $(FASTIFY)/node_modules $(CLIENTS)/.venv $(CLIENTS)/node_modules
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -33,6 +33,8 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
 ANSWERED_SECONDS = 20
 RUN_SECONDS = 60
+IS_ENCRYPTED = False
+"""Nothing here is, and to read all certificates takes as long as twenty requests."""
 _how_to_watch: dict[str, str] = {}
 
 
@@ -86,8 +88,10 @@ class Served:
         raise AssertionError(f"the service did not start:\n{self.console}")
 
     def client(self) -> httpx.Client:
-        transport = httpx.HTTPTransport(uds=self.unix_socket) if self.unix_socket else None
-        return httpx.Client(transport=transport, base_url=self.url)
+        transport = (
+            httpx.HTTPTransport(IS_ENCRYPTED, uds=self.unix_socket) if self.unix_socket else None
+        )
+        return httpx.Client(transport=transport, base_url=self.url, verify=IS_ENCRYPTED)
 
     def wait_for_starts(self, count: int) -> None:
         """Until so many workers have told of their start, of whom some may be gone again."""
@@ -116,8 +120,7 @@ def request(method: str, url: str, **arguments: Any) -> httpx.Response:
     """On a connection of its own. Again where the answer is 503: the disk of a busy machine may be
     too slow for one request, and it is no test of that which asks by this."""
     give_up = time.monotonic() + ANSWERED_SECONDS
-    # Nothing here is encrypted, and to read all certificates takes longer than the request.
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=IS_ENCRYPTED) as client:
         while True:
             answer = client.request(method, url, **arguments)
             if answer.status_code != 503 or time.monotonic() > give_up:

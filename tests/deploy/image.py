@@ -156,8 +156,9 @@ def fill_base(root: Path) -> None:
         (root / name).symlink_to(f"usr/{name}")
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     library = Path(sys.base_prefix, "lib", version)
+    # With what is compiled, or else each start of a Python that may not write compiles it anew.
     ignore = shutil.ignore_patterns(
-        "__pycache__", "config-*", "dist-packages", "idlelib", "site-packages", "test"
+        "*.opt-?.pyc", "config-*", "dist-packages", "idlelib", "site-packages", "test"
     )
     copy = root / "usr/local/lib" / version
     shutil.copytree(library, copy, ignore=ignore)

@@ -45,7 +45,9 @@ class Service:
 
     def log_out(self, token: str, **options: bool) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.post(f"{self.url}/logout", headers=headers, json=options, timeout=10)
+        answer = httpx.post(
+            f"{self.url}/logout", headers=headers, json=options, timeout=10, verify=False
+        )
         assert answer.status_code == 200, answer.text
 
 

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from tests.conftest import LONGEST, UNWATCHED
 from tests.serving import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -56,6 +57,10 @@ def test_each_file_is_in_the_core_or_is_left_out_for_a_reason() -> None:
 
 def test_the_core_names_nothing_that_is_not_there() -> None:
     assert not [place for place in core() if not (ROOT / place).exists()]
+
+
+def test_what_is_begun_first_or_not_watched_is_there() -> None:
+    assert not [place for place in (*LONGEST, *UNWATCHED) if not (ROOT / place).exists()]
 
 
 def test_make_test_leaves_nothing_out() -> None:
