@@ -74,7 +74,7 @@ def test_make_test_leaves_nothing_out() -> None:
         "-m",
         "pytest",
         "--numprocesses",
-        "3",
+        "4",
         "--dist",
         "loadfile",
         "--no-loadscope-reorder",
