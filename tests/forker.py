@@ -7,6 +7,7 @@ with its own environment, folder, console and signals.
 """
 
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -120,6 +121,9 @@ def main(path: str) -> None:
     import app  # noqa: F401
     import manage  # noqa: F401
 
+    # Or else each fork looks for garbage in all that is imported as it ends: for 0.3 s.
+    gc.collect()
+    gc.freeze()
     forker = Forker(path)
     print("ready", flush=True)
     if asked := forker.run():
