@@ -90,7 +90,7 @@ def test_with_a_secret_of_its_own_it_makes_neither_secret_nor_client(tmp_path: P
 
 def test_the_service_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
     environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.new_database()}
-    assert "manage.py migrate" in run(tmp_path, "app.py", **environ).stderr
+    assert "manage.py migrate" in run(tmp_path, "app.py", PORT="0", **environ).stderr
     key = create_client(tmp_path, **environ)
     with serve(tmp_path, **environ) as served:
         pair = assert_answer(request("POST", f"{served.url}/login", json={"client_key": key}), 200)
@@ -132,7 +132,7 @@ def test_a_session_from_its_login_to_its_end_and_after_a_restart(tmp_path: Path)
 
 def test_a_lost_database_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     """The revoked tokens would be good again."""
-    result = run(tmp_path, "app.py", SECRET_KEY="s" * 32)
+    result = run(tmp_path, "app.py", PORT="0", SECRET_KEY="s" * 32)
     assert result.returncode == 2
     assert result.stderr == (f"There is no database {tmp_path / 'auth.db'}. {NO_DATABASE}\n")
     assert not (tmp_path / "auth.db").exists()
@@ -167,7 +167,7 @@ def test_the_schema_is_not_changed_under_a_server(tmp_path: Path) -> None:
 
 def test_a_database_out_of_reach_is_told_in_a_line(tmp_path: Path, postgres: Postgres) -> None:
     environ = {"SECRET_KEY": "s" * 32, "DATABASE_URL": postgres.url("nothing")}
-    result = run(tmp_path, "app.py", **environ)
+    result = run(tmp_path, "app.py", PORT="0", **environ)
     assert result.returncode == 2
     assert result.stderr == ('The database cannot be asked: database "nothing" does not exist\n')
 
