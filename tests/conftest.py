@@ -17,13 +17,11 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
-import auth_api_verifier
 import pytest
 from click.testing import CliRunner, Result
 from coverage import Coverage
 from starlette.testclient import TestClient
 
-import authapi
 from app import create_app
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines import schema
@@ -120,10 +118,17 @@ UNWATCHED = (
 """Tests of lines that others reach as well. While lines are noted for coverage, all takes twice as
 long: so not here, but in processes that are `watched`."""
 COVERAGE = Coverage.current()
-if COVERAGE is not None:  # and so notes what is run when a module is imported
-    for package in (authapi, auth_api_verifier):
-        for module in walk_packages(package.__path__, f"{package.__name__}."):
+
+
+def import_all() -> None:
+    """Each module of ours, while what that runs is noted."""
+    for package in ("authapi", "auth_api_verifier"):
+        for module in walk_packages(import_module(package).__path__, f"{package}."):
             import_module(module.name)
+
+
+if COVERAGE is not None:
+    import_all()
 
 
 @pytest.fixture(autouse=True, scope="module")
