@@ -34,7 +34,7 @@ run: $(VENV)/run.stamp  ## Serve on http://127.0.0.1:8000, set up first where no
 # order of tests/conftest.py, the longest first, and not by how many tests they have.
 PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/dev.stamp  ## Run the core of the tests, for whoever is working: in two minutes or three
+check: $(VENV)/dev.stamp  ## Run the core of the tests, for whoever is working: in a minute or two
 	$(BIN)/python $(PYTEST) $(CORE)
 
 test: $(VENV)/dev.stamp  ## Run every test, newman included, and demand full branch coverage
