@@ -100,6 +100,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[handlers.State]:
         # When it is first asked for: it takes longer than all else that a start does.
         document = cache(partial(build, app.routes, VERSION))
+        if settings.routes:
+            document()  # so that a wrong description of yours ends the start
         async with service.running():
             yield {
                 "database": service.database,

@@ -94,6 +94,25 @@ def test_a_module_of_a_package_is_found(folder: Path) -> None:
     assert len(load_routes("own_package.reports:routes", routes)) == 5
 
 
+WRONGLY_DESCRIBED = """
+from marshmallow import Schema
+
+from authapi.extending import Answer, Description, Endpoint, describes
+
+@describes(Description(Schema, refuses=[LookupError]))
+async def mine(request):
+    return Answer({})
+
+routes = [Endpoint("/mine", mine)]
+"""
+
+
+def test_a_wrong_description_is_found_at_the_start(folder: Path) -> None:
+    (folder / "own_wrong.py").write_text(WRONGLY_DESCRIBED)
+    with pytest.raises(AttributeError, match="LookupError"), served("own_wrong:routes"):
+        pass
+
+
 EVERY_PATH = """
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
