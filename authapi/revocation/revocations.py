@@ -22,9 +22,8 @@ from authapi.store.following import Ended, Follower, Reading
 
 TIMER_SECONDS = 0.005
 """How early a timer may fire."""
-
 LATE_SECONDS = 0.25
-"""How long a request waits for a reading that goes on, before it asks the database itself."""
+"""A request waits so long for a reading that goes on, before it asks itself; 0 is not at all."""
 
 logger = logging.getLogger("auth.revocations")
 
@@ -48,6 +47,7 @@ class Revocations:
         clocks: Clocks,
         serve: Callable[[str], None],
         tell: Callable[[], None],
+        late_seconds: float = LATE_SECONDS,
     ) -> None:
         self._database = database
         self._follower = Follower(database)
@@ -59,6 +59,7 @@ class Revocations:
         self.clocks = clocks
         self._serve = serve
         self._tell = tell
+        self._late_seconds = late_seconds
         self.registry_version = 0
         """How many changes of clients and keys were seen; a whole reading counts as one."""
         self.database_id = ""
@@ -84,10 +85,10 @@ class Revocations:
 
     async def is_ended(self, claims: Claims) -> bool:
         """Raises `TemporarilyUnavailable` if the copy is stale and the database out of reach."""
-        if self._is_reading and not self.are_fresh():
+        if self._late_seconds and self._is_reading and not self.are_fresh():
             # It is late on a busy machine, and a question for each request would make it later.
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline.after(LATE_SECONDS)):
+                async with asyncio.timeout_at(deadline.after(self._late_seconds)):
                     await self._was_read.wait()
         if not self.are_fresh():
             return await revocations.is_ended(self._database, claims)

@@ -384,7 +384,7 @@ class Link:
         self._reach()
         return await self._answers[query](values)
 
-    async def atomically(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def atomically(self, action: Callable[[], Awaitable[T]], is_durable: bool = True) -> T:
         """Nothing else happens meanwhile, since none of its statements waits."""
         return await action()
 
@@ -588,6 +588,7 @@ class Worker:
             clocks=self.clocks,
             serve=self.tokens.serve,
             tell=lambda: None,
+            late_seconds=0,  # else what is asked here and now would have to wait
         )
         count, unlimited = SharedCount("memory://"), "1000000000/second"
         self.client_authentication = ClientAuthentication(
