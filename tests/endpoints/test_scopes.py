@@ -151,13 +151,9 @@ def test_set_scopes_that_grants_more_spares_the_sessions(
     more = f"{GRANTED} admin"
     result = manage("set-scopes", "reports", more, "--json")
     assert_told(result, "scopes_set", client=granted.id, name="reports", scopes=more)
-    assert json.loads(result.stdout) == {
-        "user_id": granted.id,
-        "name": "reports",
-        "scopes": more,
-        "was": GRANTED,
-        "sessions_ended": False,
-    }
+    told = json.loads(result.stdout)
+    assert (told["user_id"], told["name"]) == (granted.id, "reports")
+    assert (told["was"], told["scopes"], told["sessions_ended"]) == (GRANTED, more, False)
     assert_answer(api.get("/me", headers=bearer(before["access_token"])), 200)
     assert assert_answer(api.post("/refresh-token", json=before), 200)["scope"] == GRANTED
     assert log_in(api, granted)["scope"] == more
