@@ -13,7 +13,7 @@ from authapi.credentials.signing_key_file import WatchedKeys
 from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
-from authapi.managing.managers import Managers
+from authapi.managing.over_http import Managers
 from authapi.managing.reading import given_public_key
 from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache

@@ -5,7 +5,14 @@ import sys
 
 import click
 
-from authapi.commands import changing, client_keys, clients, database, revoking, signing_keys
+from authapi.commands import (
+    changing_clients,
+    client_keys,
+    clients,
+    database,
+    revoking,
+    signing_keys,
+)
 from authapi.telemetry import audit
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
@@ -15,12 +22,12 @@ GROUPS: dict[str, list[click.Command]] = {
         clients.create_client,
         clients.list_clients,
         clients.show_client,
-        changing.rename_client,
-        changing.set_metadata,
-        changing.set_scopes,
-        changing.set_limits,
-        changing.disable_client,
-        changing.enable_client,
+        changing_clients.rename_client,
+        changing_clients.set_metadata,
+        changing_clients.set_scopes,
+        changing_clients.set_limits,
+        changing_clients.disable_client,
+        changing_clients.enable_client,
         revoking.end_sessions,
         revoking.delete_client,
     ],

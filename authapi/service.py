@@ -13,7 +13,7 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
-from authapi.managing.managers import Managers
+from authapi.managing.over_http import Managers
 from authapi.revocation.feed import Feed
 from authapi.revocation.issuing import RENEW_SECONDS, Issuing
 from authapi.revocation.pacing import Pacing

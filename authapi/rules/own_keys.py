@@ -11,7 +11,7 @@ from authapi.credentials.client_keys import digest_of
 from authapi.engines.database import Database, Row
 from authapi.errors import InvalidRequest, RefusedClient, RefusedProof
 from authapi.managing.manager import Manager
-from authapi.managing.managers import Managers
+from authapi.managing.over_http import Managers
 from authapi.managing.refusals import refusing_known_keys
 from authapi.managing.showing import key_json, next_key
 from authapi.request_errors import NotFound
