@@ -57,8 +57,7 @@ class Revocations:
         self.enforce_seconds = max_age_seconds + TIMER_SECONDS if is_shared else 0
         """How long after a commit it is in force on every worker."""
         self.clocks = clocks
-        self._serve = serve
-        self._tell = tell
+        self._serve, self._tell = serve, tell
         self._late_seconds = late_seconds
         self.registry_version = 0
         """How many changes of clients and keys were seen; a whole reading counts as one."""
@@ -94,7 +93,8 @@ class Revocations:
             return await revocations.is_ended(self._database, claims)
         entries = self.entries
         return (
-            claims.sid in entries
+            claims.database_id != self.database_id  # which may be another one since the wait
+            or claims.sid in entries
             or claims.jti in entries
             or claims.key_id in entries
             or claims.exp <= entries.over

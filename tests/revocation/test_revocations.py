@@ -129,6 +129,30 @@ def test_who_comes_while_a_late_reading_goes_on_waits_for_it(
     asyncio.run(asyncio.wait_for(act(), 30))
 
 
+def test_a_late_reading_that_finds_another_database_ends_who_waits_for_it(
+    settings: Settings, clock: Clock, steady: Clock
+) -> None:
+    """The token was verified before, as one of the database that there was."""
+
+    async def act() -> None:
+        async with Late(settings.database_url) as database:
+            copy = copy_of(database, clock, steady)
+            await copy.read()
+            await database_identity.change_identity(database, "f" * 16, int(NOW))
+            steady.advance(MAX_AGE)
+            database.goes_on.clear()
+            reading = asyncio.create_task(copy.read())
+            await asyncio.sleep(0)
+            check = asyncio.create_task(copy.is_ended(CLAIMS))
+            await asyncio.sleep(0)
+            database.goes_on.set()
+            assert await check
+            await reading
+            assert copy.are_fresh()
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
 def test_a_stale_copy_without_its_database_judges_nobody(
     run: Callable[[Action], None], database_file: Path, steady: Clock
 ) -> None:
