@@ -79,6 +79,8 @@ def test_only_what_a_power_loss_may_undo_does_not_wait_for_the_disk(settings: Se
     async def action(database: Database) -> None:
         async def mode() -> int:
             found: int = await database.fetch_val("PRAGMA synchronous")
+            pages = await database.fetch_val("PRAGMA wal_autocheckpoint")
+            assert pages == (1000 if found == 2 else 500)  # a purge is to be the first
             return found
 
         async def fail() -> None:
