@@ -4,7 +4,8 @@ Each database has as many clients, with a key each, as rows in `revoked_jtis`. A
 is 80 % spent refresh tokens and 20 % ended sessions; in a *burst* every row is a session that was
 ended in the last ten minutes, so that the whole table is in each worker's copy. Then: two workers;
 what else a worker may bear; and with the most rows, refreshes and purges. Run by `make scale`;
-`--sqlite --rounds 1 --sizes 1000,10000` is a quick look, which keeps no result.
+`--sqlite --rounds 1 --sizes 1000,10000` is a quick look, which keeps no result; `--purges` measures
+these alone, beside what is kept of the rest.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--sqlite", action="store_true", help="leave out PostgreSQL")
+    parser.add_argument("--purges", action="store_true", help="measure nothing else")
     return parser.parse_args()
 
 
@@ -61,6 +63,13 @@ def measure(folder: Path, options: argparse.Namespace) -> Report:
     }
 
 
+def measure_purges_alone(folder: Path) -> Report:
+    """Beside all that was measured before."""
+    (week,) = (each for each in fill_sqlite(folder, max(SIZES)) if each.variant == "week")
+    found: Report = json.loads((RESULTS / "scale.json").read_text())
+    return found | {"purges": measure_purges(week)}
+
+
 def refresh(subject: Subject) -> Report:
     try:
         return measure_refreshes(subject)
@@ -79,8 +88,11 @@ def main() -> None:
         "load_before": round(os.getloadavg()[0], 1),
     }
     with TemporaryDirectory(prefix="scale-") as folder:
-        found |= measure(Path(folder), options)
-    found["load_after"] = round(os.getloadavg()[0], 1)
+        if options.purges:
+            found = measure_purges_alone(Path(folder))
+        else:
+            found |= measure(Path(folder), options)
+            found["load_after"] = round(os.getloadavg()[0], 1)
     text = scale_report.show(found)
     print(text)
     if options.sizes == ",".join(map(str, SIZES)):
