@@ -20,7 +20,7 @@ from settings import load_settings
 from tests import forge
 from tests.assertions import claims
 from tests.attacks.recipes import Json, load
-from tests.checks import assert_answer, bearer
+from tests.checks import assert_answer, bearer, in_capitals
 from tests.conftest import NOW, SECRET, Clock, make_database
 from tests.signing import ES256
 
@@ -121,7 +121,7 @@ def names_of(keys: dict[str, ClientKey], foreign: str, token: str) -> dict[str, 
         "forged_key": keys["foreign"].text[:20] + other.text[20:],
         "own_id": keys["revoked"].id,
         "own_key": keys["revoked"].text,
-        "OWN_ID": keys["key"].id.upper(),
+        "OWN_ID": in_capitals(keys["key"].id),
     }
 
 

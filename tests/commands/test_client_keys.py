@@ -22,7 +22,7 @@ from authapi.engines.database import Database
 from authapi.store import client_keys
 from manage import cli
 from settings import Settings
-from tests.checks import assert_answer, assert_refused, bearer
+from tests.checks import assert_answer, assert_refused, bearer, in_capitals
 from tests.conftest import ENGINES, SECRET, Clock, Register, Registered, url_for_settings
 from tests.steps import assert_not_refreshed, refresh
 
@@ -420,7 +420,13 @@ def test_a_whole_key_in_place_of_its_id_is_not_repeated(
     manage: Manage, settings: Settings, registered: Registered
 ) -> None:
     before = everything(settings)
-    for given in (registered.key, registered.key_id.upper(), f"{registered.key_id}\n", "", "x"):
+    for given in (
+        registered.key,
+        in_capitals(registered.key_id),
+        f"{registered.key_id}\n",
+        "",
+        "x",
+    ):
         result = manage("revoke-key", given, "--yes", status=2)
         assert result.output == (
             "Error: The id of a key has 16 hexadecimal digits; a whole key is for --stdin.\n"
