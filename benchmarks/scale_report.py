@@ -1,6 +1,6 @@
 """The tables of growth: each cost as a multiple of that of the smallest database."""
 
-import statistics
+from statistics import median
 
 from growth import CALLS, VARIANTS, Report, base_of, growth
 from report import spread, table
@@ -56,7 +56,7 @@ def _burdens(sizes: list[Report]) -> str:
 
 def _median(one: Report, name: str, form: str) -> str:
     values = [each[name] for each in one["rounds"] if each]
-    return form.format(statistics.median(values)) if values else "void"
+    return form.format(median(values)) if values else "void"
 
 
 def _growth(one: Report, sizes: list[Report], call: str) -> str:
@@ -84,10 +84,12 @@ def _purges(found: Report) -> str:
         if "void" in got:
             rows.append([when, work, f"void: {got['void']}", *[""] * (len(KINDS) - 1)])
             continue
-        cells = [
-            " / ".join(f"{got[kind][which]:.1f}" for which in ("p50_ms", "p99_ms", "max_ms"))
-            for kind in KINDS
-        ]
-        rows.append([when, work, *cells])
+        rows.append([when, work, *(_latency(got[kind]) for kind in KINDS)])
     head = [f"{PACE} requests a second, during", "rows"]
-    return table([*head, *(f"{kind}, p50 / p99 / max, ms" for kind in KINDS)], rows)
+    return table([*head, *(f"{kind}, p50; p99, ms" for kind in KINDS)], rows)
+
+
+def _latency(turns: list[Report]) -> str:
+    """The medians of the turns; of p99 also the lowest and the highest."""
+    p50, p99 = ([turn[which] for turn in turns] for which in ("p50_ms", "p99_ms"))
+    return f"{median(p50):.1f}; {median(p99):.1f} ({min(p99):.1f}-{max(p99):.1f})"

@@ -23,6 +23,7 @@ NOT_IN_CORE = {
     "tests/html/test_browser.py": "runs Chromium, and Node",
     "tests/offline": "runs verifiers as processes, on Node too, and waits for leases to end",
     "tests/pages": "types every command that the pages show",
+    "tests/project/test_benchmarks.py": "starts what is measured by",
     "tests/project/test_make.py": "makes a virtual environment",
     "tests/project/test_postman.py": "runs newman",
     "tests/server/test_feed.py": "real processes, one for each test",
