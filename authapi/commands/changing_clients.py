@@ -14,7 +14,7 @@ from authapi.commands.running import (
 from authapi.commands.terminal import NOTE, AtMost, Rate, read_notes
 from authapi.engines.database import Database
 from authapi.managing import clients
-from authapi.managing.changes import Changes
+from authapi.managing.changes import Changed, Changes
 from authapi.managing.clients import WouldEndSessions
 from authapi.managing.reading import metadata_of, name_of, scopes_of
 from authapi.managing.showing import client_json, limits_of
@@ -27,8 +27,7 @@ from settings import Settings
 @on_database
 async def rename_client(database: Database, settings: Settings, client: str, name: str) -> Report:
     """Call a client otherwise; its id stays."""
-    changes, row = Changes(name=name_of(name)), await client_named(database, client)
-    changed = await clients.change(operator(database, settings), row["id"], changes)
+    changed = await _change(database, settings, client, Changes(name=name_of(name)))
     report = client_json(changed.client) | {"was": changed.was["name"]}
     return Report(report, f"Renamed {changed.was['name']!r} to {name!r}.")
 
@@ -45,10 +44,14 @@ async def set_metadata(
     What was noted before is gone. With '' nothing is.
     """
     metadata = metadata_of(read_notes(() if notes == ("",) else notes))
+    changed = await _change(database, settings, client, Changes(metadata=metadata))
+    return Report(client_json(changed.client), f"{changed.was['name']}: metadata {metadata}")
+
+
+async def _change(database: Database, settings: Settings, client: str, changes: Changes) -> Changed:
+    """Where nobody is asked before. Raises what `client_named` and `clients.change` do."""
     row = await client_named(database, client)
-    changes = Changes(metadata=metadata)
-    changed = await clients.change(operator(database, settings), row["id"], changes)
-    return Report(client_json(changed.client), f"{row['name']}: metadata {metadata}")
+    return await clients.change(operator(database, settings), row["id"], changes)
 
 
 @click.command()
@@ -90,12 +93,11 @@ async def set_limits(
 
     What is not named stays as it is. With none, the limit is that of all clients.
     """
-    row = await client_named(database, client)
     asked: dict[str, str | int | None] = {}
     asked |= {} if logins is None else {"login_limit": logins or None}
     asked |= {} if sessions is None else {"session_limit": sessions or None}
-    changed = await clients.change(operator(database, settings), row["id"], Changes(limits=asked))
-    says = f"{row['name']}: limits {limits_of(changed.client)}"
+    changed = await _change(database, settings, client, Changes(limits=asked))
+    says = f"{changed.was['name']}: limits {limits_of(changed.client)}"
     return Report(client_json(changed.client), says)
 
 
@@ -119,8 +121,6 @@ async def disable_client(database: Database, settings: Settings, client: str, ye
 @on_database
 async def enable_client(database: Database, settings: Settings, client: str) -> Report:
     """Let a disabled client in again; it has to log in anew."""
-    row = await client_named(database, client)
-    changes = Changes(disabled=False)
-    changed = await clients.change(operator(database, settings), row["id"], changes)
+    changed = await _change(database, settings, client, Changes(disabled=False))
     report = client_json(changed.client) | {"disabled": False}
-    return Report(report, f"Enabled {row['name']!r}.")
+    return Report(report, f"Enabled {changed.was['name']!r}.")
