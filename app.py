@@ -61,7 +61,7 @@ routes: list[Route] = [
     Reserved("/me/keys", handlers.list_own_keys),
     Reserved("/me/keys/rotate", handlers.rotate_own_key, "POST"),
     Reserved("/me/keys/revoke", handlers.end_shown_key, "POST"),
-    # Last, since what comes after it, and it would match, is not found in the table.
+    # Last, since what it would take is not found in the table if it comes later.
     Reserved("/me/keys/{key_id}", handlers.end_own_key, "DELETE"),
 ]
 
