@@ -74,6 +74,17 @@ def test_it_starts_by_itself_and_once_whoever_judges_first(feed: Feed, key: sign
     verifier.close()
 
 
+def test_it_can_be_started_before_anybody_judges_and_starts_once(
+    feed: Feed, key: signing.ES256
+) -> None:
+    with ThreadedVerifier(feed.url, CLIENT_KEY, patience=10, **OPTIONS) as verifier:
+        verifier.start()
+        verifier.start()
+        until_state(verifier, "fresh")
+        assert verifier.judge(signing.token(key)).sub == "client-1"
+    assert feed.count("/login") == 1
+
+
 def test_a_410_in_the_middle_of_a_check_lets_nothing_through(
     feed: Feed, key: signing.ES256
 ) -> None:

@@ -28,17 +28,21 @@ class ThreadedVerifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the thread now, unless it runs, so that nobody waits for the first load."""
+        with self._starting:
+            if self._pid != os.getpid():
+                started = Event()
+                self._verifier = self._make()
+                run = partial(asyncio.run, self._run(started))
+                self._thread = Thread(target=run, name="auth-api-verifier", daemon=True)
+                self._thread.start()
+                started.wait()
+                self._pid = os.getpid()
+
     def _started(self) -> Verifier:
         if self._pid != os.getpid():
-            with self._starting:
-                if self._pid != os.getpid():
-                    started = Event()
-                    self._verifier = self._make()
-                    run = partial(asyncio.run, self._run(started))
-                    self._thread = Thread(target=run, name="auth-api-verifier", daemon=True)
-                    self._thread.start()
-                    started.wait()
-                    self._pid = os.getpid()
+            self.start()
         return self._verifier
 
     async def _run(self, started: Event) -> None:
