@@ -80,7 +80,6 @@ class Writer:
 
     async def _commit_waiting(self) -> None:
         async with self._turn:
-            await asyncio.sleep(0)  # what comes within one turn of the loop shares the commit
             # A cancelled caller gets no answer, and its statement is not run.
             batch = [each for each in self._waiting if not each[1].cancelled()]
             self._waiting = []

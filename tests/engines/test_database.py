@@ -16,7 +16,6 @@ from authapi.deadline import ANSWER_SECONDS
 from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
-from authapi.telemetry.counting import counts
 from settings import Settings
 from tables import clients
 
@@ -179,20 +178,6 @@ def test_waiting_writes_share_a_commit(settings: Settings, database_file: Path) 
         before = log.stat().st_size
         await asyncio.gather(*(database.fetch_one(INSERT, client(f"{n}")) for n in range(100)))
         assert log.stat().st_size - before < 30 * 4120
-
-    run(settings, action)
-
-
-def test_a_write_of_the_next_turn_of_the_loop_shares_the_commit(settings: Settings) -> None:
-    async def action(database: Database) -> None:
-        async def later() -> None:
-            await asyncio.sleep(0)
-            await database.fetch_one(INSERT, client("b"))
-
-        before = sum(counts.commits.counts)
-        await asyncio.gather(database.fetch_one(INSERT, client("a")), later())
-        assert sum(counts.commits.counts) == before + 1
-        assert await names(database) == ["a", "b"]
 
     run(settings, action)
 
