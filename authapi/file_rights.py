@@ -55,6 +55,13 @@ def _describe(path: Path, right: int) -> Obstacle:
     return Obstacle(f"{what}, which belongs to {name_of(owner)}", remedy)
 
 
+def is_open_to_others(file: os.stat_result) -> bool:
+    """Whether a secret in it is none. Its owner alone may read it; or a group, where it is root's
+    and we are not: so Kubernetes hands over a secret, and so PostgreSQL judges its key, too."""
+    taboo = 0o037 if file.st_uid == 0 != os.geteuid() else 0o077
+    return bool(file.st_mode & taboo)
+
+
 def name_of(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name

@@ -9,21 +9,27 @@ from pathlib import Path
 import pytest
 
 from authapi.file_rights import find_obstacle, name_of
-from tests.ordinary import OTHER, launcher
+from tests.ordinary import OTHER, give_away, launcher
 from tests.serving import ROOT, watched
 
 US = name_of(os.geteuid())
-ASK = "print(find_obstacle(sys.argv[1]))"
+ASK = "print(file_rights.find_obstacle(sys.argv[1]))"
 ASK_AS_ANOTHER = f"""
 os.setresuid({OTHER}, {OTHER}, 0)
 {ASK}
+os.setresuid(0, 0, 0)
+"""
+IS_OPEN_TO_ANOTHER = f"""
+file = os.stat(sys.argv[1])
+os.setresuid({OTHER}, {OTHER}, 0)
+print(file_rights.is_open_to_others(file))
 os.setresuid(0, 0, 0)
 """
 
 
 def asked_of(path: str | Path, *started_by: str, code: str = ASK) -> str:
     """By a process of its own."""
-    code = f"import os, sys; from authapi.file_rights import find_obstacle\n{code}"
+    code = f"import os, sys; from authapi import file_rights\n{code}"
     ended = subprocess.run(
         [*started_by, sys.executable, "-c", code, str(path)],
         cwd=ROOT,
@@ -68,6 +74,32 @@ def test_the_file_of_root_is_given_to_us_and_nothing_is_run_as_root() -> None:
     assert asked_of("/etc/passwd", code=ASK_AS_ANOTHER) == (
         f"user {us} may not write /etc/passwd, which belongs to root: `chown {us} /etc/passwd`."
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_ours", "is_open"),
+    [
+        (0o440, False, False),
+        (0o400, False, False),
+        (0o444, False, True),
+        (0o460, False, True),
+        (0o450, False, True),
+        (0o440, True, True),
+        (0o600, True, False),
+    ],
+)
+def test_a_group_may_read_a_secret_of_root_alone(
+    tmp_path: Path, mode: int, is_ours: bool, is_open: bool
+) -> None:
+    """As in Kubernetes: the file is root's, and the process is of its group."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(mode)
+    if is_ours:
+        give_away(file)
+    assert asked_of(file, code=IS_OPEN_TO_ANOTHER) == str(is_open)
 
 
 def test_on_a_file_system_that_is_read_only_no_owner_and_no_mode_helps(small_disk: Path) -> None:

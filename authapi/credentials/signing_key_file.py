@@ -13,7 +13,7 @@ import orjson
 
 from authapi.credentials.signing_keys import KeyFault, SigningKey, from_jwk
 from authapi.credentials.signing_schedule import Schedule, live
-from authapi.file_rights import find_obstacle
+from authapi.file_rights import find_obstacle, is_open_to_others
 from authapi.telemetry import audit
 
 Use = Callable[[Sequence[SigningKey]], None]
@@ -30,7 +30,7 @@ def read(path: str) -> list[SigningKey]:
     """
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
+            if is_open_to_others(os.fstat(file.fileno())):
                 raise KeyFileError(f"{path} is open to others than its owner: chmod 600 {path}")
             content = orjson.loads(file.read())
     except OSError as fault:

@@ -111,3 +111,36 @@ def test_the_secret_is_that_which_the_page_makes() -> None:
     for pod in PODS.values():
         assert only_container(pod)["envFrom"] == [{"secretRef": {"name": "auth-api"}}]
     assert first.startswith("kubectl create secret generic auth-api ")
+
+
+def merged(whole: Any, patch: Any) -> Any:
+    """As `kubectl patch` does it here: by names, of what is in a list, too."""
+    if isinstance(patch, dict):
+        return {**whole, **{name: merged(whole.get(name, {}), patch[name]) for name in patch}}
+    if isinstance(patch, list):
+        known = {each["name"]: each for each in whole or []}
+        new = {each["name"]: merged(known.get(each["name"], {}), each) for each in patch}
+        return [*(known | new).values()]
+    return patch
+
+
+def test_signing_keys_come_as_a_secret_that_the_process_may_read() -> None:
+    patch = yaml.safe_load((FOLDER / "patches" / "signing-keys.yaml").read_text())
+    patched = merged(MANIFESTS["Deployment auth-api"], patch)
+    assert kubernetes_validate.validate(patched, VERSION, strict=True) == VERSION
+    pod = patched["spec"]["template"]["spec"]
+    container = only_container(patched["spec"]["template"])
+    former = only_container(PODS["Deployment auth-api"])
+    assert all(each in container[kind] for kind in ("env", "volumeMounts") for each in former[kind])
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    secrets = {each["name"]: each["secret"] for each in pod["volumes"] if "secret" in each}
+    environ = {each["name"]: each["value"] for each in container["env"]}
+    folder, _, file = environ["SIGNING_KEYS_FILE"].rpartition("/")
+    secret = secrets[mounts[folder]]
+    assert secret["defaultMode"] == 0o440
+    image = (FOLDER.parent / "container" / "Containerfile").read_text()
+    group = pod["securityContext"]["fsGroup"]
+    assert f"USER {group}:{group}\n" in image
+    _, keys = blocks("Kubernetes", "sh")
+    assert f"secret generic {secret['secretName']} --from-file={file} " in keys
+    assert f"SIGNING_KEYS_FILE={file} " in keys
