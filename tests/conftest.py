@@ -15,7 +15,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
@@ -212,6 +212,11 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, max_age: float, migrated: Path) -> Settings:
+    return settings_of(database_url, max_age, migrated)
+
+
+def settings_of(database_url: str, max_age: float, migrated: Path) -> Settings:
+    """Of a file that is made by that, or of a PostgreSQL."""
     settings = load_settings(
         {
             "SECRET_KEY": SECRET,
@@ -237,17 +242,18 @@ Register = Callable[[str], Registered]
 
 @pytest.fixture
 def register(settings: Settings) -> Register:
-    def register(name: str) -> Registered:
-        client_id, key = new_client_id(), new_client_key()
+    return lambda name: new_client(settings, name)
 
-        async def create() -> None:
-            async with Database(settings.database_url) as database:
-                assert await registry.create_client(database, client_id, name, key, int(NOW))
 
-        asyncio.run(create())
-        return Registered(client_id, key.text, key.id)
+def new_client(settings: Settings, name: str) -> Registered:
+    client_id, key = new_client_id(), new_client_key()
 
-    return register
+    async def create() -> None:
+        async with Database(settings.database_url) as database:
+            assert await registry.create_client(database, client_id, name, key, int(NOW))
+
+    asyncio.run(create())
+    return Registered(client_id, key.text, key.id)
 
 
 @pytest.fixture
@@ -259,6 +265,22 @@ def registered(register: Register) -> Registered:
 def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     with TestClient(create_app(settings, clock)) as client:
         yield client
+
+
+class Shared(NamedTuple):
+    """One service for all tests of a file, of which none changes what another one sees."""
+
+    api: TestClient
+    registered: Registered
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Shared]:
+    file = tmp_path_factory.mktemp("shared") / "auth.db"
+    settings = settings_of(f"sqlite:///{file}", 60, migrated)
+    registered = new_client(settings, "reporting")
+    with TestClient(create_app(settings, Clock())) as api:
+        yield Shared(api, registered)
 
 
 @pytest.fixture

@@ -14,7 +14,18 @@ from authapi.errors import InvalidRequest
 from authapi.web.bodies import read_payload
 from authapi.web.schemas import LOGIN, Payload
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import Registered
+from tests.conftest import Registered, Shared
+
+
+@pytest.fixture
+def api(shared: Shared) -> TestClient:
+    return shared.api
+
+
+@pytest.fixture
+def registered(shared: Shared) -> Registered:
+    return shared.registered
+
 
 PATHS = ["/login", "/refresh-token", "/logout"]
 JSON = "application/json"
