@@ -12,7 +12,7 @@ from app import create_app, managing, routes
 from settings import Settings
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
-from tests.conftest import Clock
+from tests.conftest import Clock, Shared
 
 ALLOWED = {
     "/login": {"POST"},
@@ -48,6 +48,11 @@ MANAGED = {
     "/admin/keys/{key_id}": {"GET", "HEAD", "DELETE"},
     "/admin/leaks": {"POST"},
 }
+
+
+@pytest.fixture
+def api(shared: Shared) -> TestClient:
+    return shared.api
 
 
 def test_these_are_the_routes() -> None:
