@@ -1,6 +1,6 @@
 """What stands in the table is answered as the router would answer it, and without asking it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -78,15 +78,20 @@ def serve(routes: Sequence[BaseRoute], *middleware: Middleware) -> TestClient:
     return TestClient(app, raise_server_exceptions=False)
 
 
+@pytest.fixture(scope="module", params=[*ROUTES.values()], ids=[*ROUTES])
+def router_and_table(request: pytest.FixtureRequest) -> Iterator[tuple[TestClient, TestClient]]:
+    routes, mark = request.param, Middleware(Marking)
+    table = Middleware(Endpoints, routes=routes)
+    with serve(routes, mark) as by_router, serve(routes, mark, table) as by_table:
+        yield by_router, by_table
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/a", "/a/", "/a/b", "/A", "/a%0a", "/%61", "/a?x=1", "//a", "/"])
-@pytest.mark.parametrize("routes", ROUTES.values(), ids=ROUTES)
 def test_the_table_finds_what_the_router_finds(
-    routes: list[BaseRoute], path: str, method: str
+    router_and_table: tuple[TestClient, TestClient], path: str, method: str
 ) -> None:
-    mark = Middleware(Marking)
-    expected = serve(routes, mark).request(method, path)
-    found = serve(routes, mark, Middleware(Endpoints, routes=routes)).request(method, path)
+    expected, found = (api.request(method, path) for api in router_and_table)
     assert (found.status_code, found.headers, found.content) == (
         expected.status_code,
         expected.headers,
