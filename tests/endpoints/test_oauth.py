@@ -45,6 +45,19 @@ def go_on(api: TestClient, client: Registered, token: str) -> Any:
     return ask(api, client, "token", grant_type="refresh_token", refresh_token=token)
 
 
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": "refresh_token"}, "invalid_request"),
+    ],
+)
+def test_no_other_grant_and_none_without_its_token_is_known(
+    api: TestClient, registered: Registered, form: dict[str, str], error: str
+) -> None:
+    assert_refused(ask(api, registered, "token", **form), 400, error)
+
+
 def test_a_token_is_granted_without_a_refresh_token(
     api: TestClient, registered: Registered
 ) -> None:
