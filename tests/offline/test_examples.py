@@ -99,6 +99,7 @@ def test_the_page_shows_what_the_examples_do() -> None:
 
 def test_the_page_registers_the_client_of_these_tests() -> None:
     (script,) = blocks("Let a service follow the feed", "sh")
-    assert re.findall(r"export (\S+)", script) == ["=".join(each) for each in ENVIRON.items()]
+    settings = re.findall(r"^echo (\S+) >> .env$", script, re.MULTILINE)
+    assert settings == ["=".join(each) for each in ENVIRON.items()]
     words = re.findall(r"manage.py (.+?)(?:  +#.*)?$", script, re.MULTILINE)
     assert words == ["new-signing-key", f"create-client verifier --scope {SCOPE}"]

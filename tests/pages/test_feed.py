@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
@@ -14,6 +15,8 @@ from settings import load_settings
 from tests import forge
 from tests.checks import assert_answer, bearer
 from tests.pages.reading import blocks, section, tables
+from tests.pages.running import call, log_in, run
+from tests.serving import serve
 
 
 def test_its_members_and_parameters_are_those_of_the_page(api: TestClient) -> None:
@@ -45,3 +48,18 @@ def test_what_is_to_be_typed_is_answered(api: TestClient) -> None:
 
 def test_so_many_entries_are_in_a_page() -> None:
     assert f"in answers of {PAGE:,} entries" in " ".join(section("The feed").split())
+
+
+def test_nobody_is_logged_out_where_keys_are_published_as_shown(clone: Path) -> None:
+    """From development mode, as the page says; and no other user may read the secret."""
+    (script,) = blocks("Let a service follow the feed", "sh")
+    with serve(clone, code=clone) as served:
+        key = served.demo_key
+        before = log_in(served, key)
+    run(clone, script)
+    assert (clone / ".env").stat().st_mode & 0o777 == 0o600
+    with serve(clone, code=clone) as served:
+        assert call(served, "/me", before["access_token"]).status_code == 200
+        published = call(served, "/.well-known/jwks.json").json()["keys"]
+        after = log_in(served, key)["access_token"]
+        assert forge.header_of(after)["kid"] in {key["kid"] for key in published}
