@@ -53,7 +53,7 @@ def _verdicts(tricks: dict[str, Any]) -> str:
             for scenario, ratios in by_scenario.items()
         }
         where = max(bought, key=lambda each: statistics.median(bought[each]))
-        most = f"{100 * (statistics.median(bought[where]) - 1):.0f} % of {where}"
+        most = f"{round(100 * (statistics.median(bought[where]) - 1))} % of {where}"
         stays = "stays" if any(map(is_enough, bought.values())) else "goes"
         rows.append([name, trick["says"], str(trick["lines"]), most, stays])
     return table(["trick", "what it is", "lines", "buys at the most", ""], rows)

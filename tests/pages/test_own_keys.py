@@ -18,14 +18,16 @@ def test_a_client_rotates_its_own_key_as_shown(clone: Path) -> None:
     with serve(clone, code=clone) as served:
         old = served.demo_key
         run(clone, grant.replace("billing", "demo"))
-        typed = f"{rotate}echo; echo $NEW_KEY"
-        revoked, new = run(clone, typed, KEY=old, URL=served.url).splitlines()
+        typed = rotate.replace("http://127.0.0.1:8000", served.url).replace("ck_...", old)
+        revoked, new = run(clone, f"{typed}echo; echo $NEW_KEY").splitlines()
         assert revoked == '{"message":"Revoked."}'
         assert call(served, "/login", client_key=old).status_code == 401
         file = clone / "billing.key"
         file.write_text(new)
         (clone / "docs").symlink_to(ROOT / "docs")
-        run(clone, keep.replace("http://127.0.0.1:8000", served.url))
+        install, start = keep.splitlines()
+        assert install == ".venv/bin/pip install httpx"  # which is here
+        run(clone, start.replace("http://127.0.0.1:8000", served.url))
         assert file.read_text() != new
         for key in (new, file.read_text()):
             log_in(served, key)
