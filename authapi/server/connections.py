@@ -21,7 +21,7 @@ from authapi.errors import InvalidRequest, Refusal
 from authapi.request_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
 from authapi.server.limits import LIMITS, Holding, Limits
 from authapi.server.one_write import OneWrite
-from authapi.server.strict_heads import judge_head, without_upgrade
+from authapi.server.strict_heads import judge_head, size_of, without_upgrade
 from authapi.web.requests import HOLDING
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -43,6 +43,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _unread_since: float | None = None
     _in_head: bool
     _received: int
+    _shared: int
 
     def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -56,7 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.client = (UNIX_PEER, 0)
         else:
             self.client = (plain(self.client[0]), self.client[1])
-        self._await_head(received=0)
+        self._await_head(shared=0)
         self._checked_at = self.loop.time()
         self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
         if len(self.connections) > self._limits.connections:
@@ -68,7 +69,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's own, but it logs nothing: anybody can send what is no HTTP."""
+        while len(data) > MAX_HEAD_BYTES and not self.transport.is_closing():
+            # In pieces, so that little that belongs to others comes along with a head's begin.
+            self._receive(data[:MAX_HEAD_BYTES])
+            data = data[MAX_HEAD_BYTES:]
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """As uvicorn's `data_received`, but it logs nothing: anybody can send what is no HTTP."""
         self._chunk = len(data)
         self._received += self._chunk
         try:
@@ -76,7 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         except (httptools.HttpParserError, Refusal) as error:
             refusal = error.__context__ or error  # raised by a callback of ours, or outside of one
             self._refuse(refusal if isinstance(refusal, Refusal) else InvalidRequest())
-        if self._in_head and self._received > MAX_HEAD_BYTES:
+        if self._in_head and self._received - self._shared > MAX_HEAD_BYTES:
             self._refuse(HeadTooLarge())
         elif self._received > MAX_REQUEST_BYTES:
             self._refuse(ContentTooLarge())
@@ -98,13 +106,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {HOLDING: cast(Any, self.holding.begin)}
         if not self._in_head:
-            self._await_head(received=self._chunk)
+            self._await_head(shared=self._chunk)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # `_feed` starts over
         # What was received may include a body, so the head is seldom measured.
-        if self._received > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+        if self._received > MAX_HEAD_BYTES and size_of(self.url, self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLarge
         judge_head(self.parser.get_http_version(), self.headers)
         self._in_head = False
@@ -137,13 +145,11 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.waits_since is None:
             self.waits_since = self.loop.time()  # for the next request
 
-    def _await_head(self, received: int) -> None:
+    def _await_head(self, shared: int) -> None:
+        """So many bytes came along with its first ones, and may be another request's."""
         self._in_head = True
-        self._received = received
+        self._received = self._shared = shared
         self.waits_since = self.loop.time()
-
-    def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_waits(self) -> None:
         now, wait_seconds = self.loop.time(), self._limits.wait_seconds

@@ -29,6 +29,11 @@ def judge_head(version: str, headers: Headers) -> None:
         raise InvalidRequest
 
 
+def size_of(url: bytes, headers: Headers) -> int:
+    """In bytes, nearly."""
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
     """The head again, without the wish to upgrade to another protocol, which we may ignore
     (RFC 9110, 7.8). Raises `InvalidRequest` for CONNECT, which wishes nothing else.
