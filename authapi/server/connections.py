@@ -115,9 +115,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._received > MAX_HEAD_BYTES and size_of(self.url, self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLarge
         judge_head(self.parser.get_http_version(), self.headers)
+        super().on_headers_complete()
         self._in_head = False
         self.waits_since = self.loop.time()
-        super().on_headers_complete()
         self.headers = []  # for trailers, which must not pass for headers (RFC 9110, 6.5.1)
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()  # so many at once would keep the others waiting
