@@ -40,7 +40,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # all are ours
     waits_since: float | None
-    _unread_since: float | None = None
     _in_head: bool
     _received: int
     _shared: int
@@ -156,11 +155,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # A delay of this process is none of the client's: first read what has come meanwhile.
         is_late = now - self._checked_at > 2 * self._limits.check_seconds
         self._checked_at = now
-        if self.transport.get_write_buffer_size() == 0:
-            self._unread_since = None
-        elif self._unread_since is None:
-            self._unread_since = now
-        if self._unread_since is not None and now - self._unread_since > wait_seconds:
+        if self._one_write.unread_seconds(now) > wait_seconds:
             self.transport.abort()
             return
         is_over = self.waits_since is not None and now - self.waits_since > wait_seconds

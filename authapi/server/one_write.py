@@ -4,6 +4,9 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+ENOUGH_BYTES = 64 * 1024
+"""Whoever takes so much of a long answer is given as much time again for more."""
+
 
 class OneWrite:
     """Of one connection, in place of the transport that uvicorn's cycles have.
@@ -18,6 +21,8 @@ class OneWrite:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._head = b""
+        self._written = self._taken = 0
+        self._unread_since: float | None = None
 
     def begin(self, cycle: RequestResponseCycle) -> None:
         """What is written from now on is this cycle's."""
@@ -33,7 +38,18 @@ class OneWrite:
                 self._head = data
                 return
         head, self._head = self._head, b""
+        self._written += len(head) + len(data)
         self._transport.write(head + data)
+
+    def unread_seconds(self, now: float) -> float:
+        """For how long its client has taken less than enough of what waits for it."""
+        waiting = self._transport.get_write_buffer_size()
+        taken = self._written - waiting
+        if not waiting:
+            self._unread_since = None
+        elif self._unread_since is None or taken - self._taken >= ENOUGH_BYTES:
+            self._unread_since, self._taken = now, taken
+        return 0 if self._unread_since is None else now - self._unread_since
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

@@ -19,6 +19,7 @@ from authapi.server.connections import (
 from authapi.server.limits import LIMITS
 from authapi.server.main import STOP_SECONDS
 from authapi.server.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from authapi.server.one_write import ENOUGH_BYTES
 from authapi.telemetry.flood import LINES_A_SECOND
 from authapi.throttling import refusals
 from authapi.web.bodies import MAX_BODY_BYTES
@@ -143,7 +144,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["the request line and the headers"] == f"{MAX_HEAD_BYTES // kib} KiB"
     assert limits["a request to arrive"].startswith(f"{seconds} seconds for the head, {seconds}")
     assert limits["an idle connection"].startswith(f"{seconds} seconds;")
-    assert limits["an answer to be read"] == f"{seconds} seconds"
+    enough = f"for each {ENOUGH_BYTES // kib} KiB"
+    assert limits["an answer to be read"] == f"{seconds} seconds {enough}"
     assert limits["open connections"].startswith(f"{LIMITS.connections:,} for each worker;")
     assert limits["requests sent ahead on one connection"] == str(MAX_PIPELINED)
     assert f"for {STOP_SECONDS} seconds at most" in section("Starts, stops and exit codes")
@@ -166,7 +168,8 @@ def test_each_limit_is_where_the_table_says() -> None:
     assert ours["a body"] == f"{MAX_BODY_BYTES // 1024} KiB"
     assert ours["the head"] == f"{MAX_HEAD_BYTES // 1024} KiB"
     assert ours["a request to arrive"] == f"{seconds} for the head, {seconds} for the body"
-    assert ours["an answer to be read"] == ours["an idle connection to the service"] == seconds
+    assert ours["an idle connection to the service"] == seconds
+    assert ours["an answer to be read"] == f"{seconds} for each {ENOUGH_BYTES // 1024} KiB"
     assert ours["a stop"] == f"{STOP_SECONDS} s"
     assert ours["connections"].startswith(f"{LIMITS.connections:,} for each worker, and as many as")
     said = table("Sizes and times")["an answer"][0].split()

@@ -1,15 +1,19 @@
 """A whole answer leaves in one write; to whoever reads it, all is as uvicorn itself writes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvicorn
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from authapi.server.connections import GuardedProtocol
-from tests.writes import exchange
+from authapi.server.one_write import ENOUGH_BYTES
+from tests.writes import WAIT_SECONDS, exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -162,3 +166,44 @@ def test_what_a_middleware_adds_is_in_the_one_write() -> None:
 
     _, (answer,) = serve(app, GET)
     assert answer.endswith(b"\r\nx-added: 1\r\n\r\nbody")
+
+
+def test_whoever_takes_enough_of_a_long_answer_is_given_time_for_more() -> None:
+    """The clock is the test's, so that no machine is too busy for it."""
+
+    async def act() -> list[float]:
+        loop, config = asyncio.get_running_loop(), uvicorn.Config(large, lifespan="off")
+        config.load()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with theirs:
+            transport, protocol = await loop.connect_accepted_socket(
+                lambda: GuardedProtocol(config, ServerState(), {}, loop), ours
+            )
+            await loop.sock_sendall(theirs, GET)
+            await until(lambda: transport.get_write_buffer_size() > ENOUGH_BYTES)
+            one_write = protocol._one_write  # noqa: SLF001  # which the connection asks
+            seconds = [one_write.unread_seconds(now) for now in (100, 109)]
+            few = transport.get_write_buffer_size() - ENOUGH_BYTES
+            await read_until(theirs, lambda: transport.get_write_buffer_size() <= few)
+            seconds += [one_write.unread_seconds(now) for now in (110, 119)]
+            await read_until(theirs, lambda: transport.get_write_buffer_size() == 0)
+            seconds += [one_write.unread_seconds(now) for now in (130, 140)]
+            transport.abort()
+        return seconds
+
+    assert asyncio.run(act()) == [0, 9, 0, 9, 0, 0]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110  # a transport tells by no event
+            await asyncio.sleep(0)
+
+
+async def read_until(reader: socket.socket, condition: Callable[[], bool]) -> None:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():
+            await loop.sock_recv(reader, 4096)
+            await asyncio.sleep(0)  # in which the transport writes more
