@@ -158,6 +158,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._one_write.unread_seconds(now) > wait_seconds:
             self.transport.abort()
             return
+        if self.waits_since is not None and self._is_behind():
+            self.waits_since = now  # it is we who keep it waiting
         is_over = self.waits_since is not None and now - self.waits_since > wait_seconds
         if is_over and not is_late:
             if self._is_idle():
@@ -169,6 +171,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         """Every request that has come, even in part, was answered."""
         return self._received == 0 if self._in_head else self.cycle.response_complete
+
+    def _is_behind(self) -> bool:
+        """An earlier request than the one that is arriving is not answered yet."""
+        if self._in_head:
+            return bool(self.cycle) and not self.cycle.response_complete
+        return bool(self.pipeline)
 
     def _make_room(self) -> None:
         for is_held, most in ((True, self._limits.held), (False, self._limits.connections)):
@@ -184,12 +192,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer, unless an answer has begun, and close."""
         if self.transport.is_closing():
             return
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type forgets the None
-        if (
-            cycle is None
-            or not cycle.response_started
-            or (cycle.response_complete and self._in_head)
-        ):
+        cycle = self._one_write.cycle  # whose answer is due, which may be an earlier one's
+        if not cycle or not cycle.response_started or (cycle.response_complete and self._in_head):
             body = orjson.dumps(refusal.body())
             self.transport.write(STATUS_LINE[refusal.status] + _ANSWER % (len(body), body))
         self.transport.close()

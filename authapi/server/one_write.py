@@ -16,7 +16,8 @@ class OneWrite:
     has no length yet does not wait, since what is streamed may be long in coming.
     """
 
-    _cycle: RequestResponseCycle
+    cycle: RequestResponseCycle | None = None
+    """Whose answer is due, or was written last."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -26,13 +27,14 @@ class OneWrite:
 
     def begin(self, cycle: RequestResponseCycle) -> None:
         """What is written from now on is this cycle's."""
-        self._cycle = cycle
+        self.cycle = cycle
         self._is_head_due = True
         cycle.transport = self  # type: ignore[assignment]  # it uses no more of it than is here
 
     def write(self, data: bytes) -> None:
-        cycle = self._cycle
-        if self._is_head_due and cycle.response_started:  # before, there may be a `100 Continue`
+        cycle = self.cycle
+        # Before an answer has started, there may be a `100 Continue`.
+        if cycle and self._is_head_due and cycle.response_started:
             self._is_head_due = False
             if cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD":
                 self._head = data

@@ -4,14 +4,14 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 
 import pytest
 import uvicorn
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -23,6 +23,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HOLD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
 POLL = b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n"
 """The same, but there is news already."""
+STREAM = b"GET /streamed HTTP/1.1\r\nHost: x\r\n\r\n"
 HELD_SECONDS = 1.0
 """Where nobody hangs up."""
 LONG = b"x" * 1_000_000
@@ -38,7 +39,17 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hold(scope)
     elif scope["path"] == "/held":
         await asyncio.wait([hold(scope)], timeout=HELD_SECONDS)
+    elif scope["path"] == "/streamed":
+        await StreamingResponse(parts())(scope, receive, send)
+        return
     await Response(LONG)(scope, receive, send)
+
+
+async def parts() -> AsyncIterator[bytes]:
+    """A second part when the connection would long have been closed for silence."""
+    yield b"one"
+    await asyncio.sleep(HELD_SECONDS)
+    yield b"two"
 
 
 @contextmanager
@@ -211,6 +222,38 @@ def test_silence_is_ended(impatient: uvicorn.Server) -> None:
     with connect(impatient) as client:
         client.sendall(b"GET / HT")
         assert client.recv(12) == b"HTTP/1.1 408"
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [(GET[:9], b"408"), (GET[:-2] + b"Content-Length: 1\r\n\r\n", b"200")],
+)
+def test_who_waits_for_an_earlier_answer_has_time_for_the_rest_of_a_request(
+    impatient: uvicorn.Server, begun: bytes, status: bytes
+) -> None:
+    """While it is served, nothing more is read of its client, and a 408 would answer it."""
+    with connect(impatient) as client:
+        client.sendall(HOLD + begun)
+        receive(client)
+        assert client.recv(12) == b"HTTP/1.1 " + status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [b"EVIL\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n"],
+)
+def test_no_refusal_is_written_into_an_earlier_answer(
+    patient: uvicorn.Server, fault: bytes
+) -> None:
+    with connect(patient) as client:
+        client.sendall(STREAM)
+        received = b""
+        while b"one" not in received:
+            received += client.recv(65_536)
+        client.sendall(fault)
+        while chunk := client.recv(65_536):
+            received += chunk
+    assert received.endswith(b"\r\n\r\n3\r\none\r\n")
 
 
 @pytest.mark.parametrize("requests", [0, 1, 2])
