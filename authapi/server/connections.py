@@ -66,6 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._check.cancel()
         self.holding.gone.set_result(None)
         super().connection_lost(exc)
+        self._one_write.end()
 
     def data_received(self, data: bytes) -> None:
         while len(data) > MAX_HEAD_BYTES and not self.transport.is_closing():

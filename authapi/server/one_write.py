@@ -31,6 +31,14 @@ class OneWrite:
         self._is_head_due = True
         cycle.transport = self  # type: ignore[assignment]  # it uses no more of it than is here
 
+    def end(self) -> None:
+        """The connection is lost: uvicorn itself tells only the last request that was sent."""
+        self._head = b""
+        cycle, self.cycle = self.cycle, None
+        if cycle and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     def write(self, data: bytes) -> None:
         cycle = self.cycle
         # Before an answer has started, there may be a `100 Continue`.

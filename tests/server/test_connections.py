@@ -199,10 +199,14 @@ def test_of_more_than_may_be_held_one_makes_room(patient: uvicorn.Server) -> Non
             receive(polls[0])
 
 
-def test_who_hangs_up_while_it_is_held_is_missed_at_once(patient: uvicorn.Server) -> None:
+@pytest.mark.parametrize("asked", [HOLD, STREAM, STREAM + GET])
+def test_who_hangs_up_while_it_is_served_is_missed_at_once(
+    patient: uvicorn.Server, asked: bytes
+) -> None:
+    """Also if more was sent ahead, by whoever closes without reading the rest."""
     with connect(patient) as client:
-        client.sendall(HOLD)
-        wait_until(lambda: held(patient) == 1)
+        client.sendall(asked)
+        wait_until(lambda: bool(patient.server_state.tasks))
     began = time.monotonic()
     wait_until(lambda: not patient.server_state.tasks)
     assert time.monotonic() - began < HELD_SECONDS / 2

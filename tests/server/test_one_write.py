@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -136,6 +137,36 @@ def test_a_body_in_parts_begins_with_its_head() -> None:
 def test_a_head_whose_body_does_not_come_is_written_before_the_end() -> None:
     received, _ = serve(broken_off, GET)
     assert received.endswith(b"content-length: 4\r\n\r\n")
+
+
+def test_a_head_whose_reader_has_gone_is_forgotten() -> None:
+    """As uvloop demands, which refuses to write where a connection was."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        length = [(b"content-length", b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise ValueError
+
+    async def act() -> BaseException | None:
+        loop, config = asyncio.get_running_loop(), uvicorn.Config(app, lifespan="off")
+        config.load()
+        served = ServerState()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(
+                lambda: GuardedProtocol(config, served, {}, loop), ours
+            )
+            await loop.sock_sendall(theirs, GET)
+            await until(lambda: bool(served.tasks))
+        (task,) = served.tasks
+        await asyncio.wait([task], timeout=WAIT_SECONDS)
+        return task.exception()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(act()) is None
 
 
 def test_an_unsound_header_is_refused_where_it_is_sent() -> None:

@@ -88,7 +88,7 @@ def test_uvicorn_has_each_of_its_private_names_that_we_use() -> None:
     # A cycle uses no more of its transport than ours has.
     used = used_names(RequestResponseCycle, "self.transport")
     ours = {name for name in vars(OneWrite) if not name.startswith("_")}
-    assert used == ours - {"begin", "cycle", "unread_seconds"}
+    assert used == ours - {"begin", "cycle", "end", "unread_seconds"}
     assert hasattr(Multiprocess, "run")
     assert "self.processes: list[Process] = []" in inspect.getsource(Multiprocess.__init__)
     assert hasattr(Process, "exitcode")
