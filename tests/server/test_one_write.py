@@ -1,8 +1,10 @@
 """A whole answer leaves in one write; to whoever reads it, all is as uvicorn itself writes it."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
+from weakref import ref
 
 import pytest
 import uvicorn
@@ -167,6 +169,32 @@ def test_a_head_whose_reader_has_gone_is_forgotten() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(act()) is None
+
+
+def test_a_connection_that_is_over_leaves_no_circle_to_the_garbage_collector() -> None:
+    async def act() -> object:
+        loop, config = asyncio.get_running_loop(), uvicorn.Config(whole, lifespan="off")
+        config.load()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with theirs:
+            _, protocol = await loop.connect_accepted_socket(
+                lambda: GuardedProtocol(config, ServerState(), {}, loop), ours
+            )
+            await loop.sock_sendall(theirs, GET)
+            assert await loop.sock_recv(theirs, 4096)
+        cycle, served = ref(protocol.cycle), protocol.connections
+        del protocol
+        await until(lambda: not served)
+        await asyncio.sleep(0)  # in which the loop lets go of it
+        return cycle()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(act()) is None
+    finally:
+        gc.enable()
 
 
 def test_an_unsound_header_is_refused_where_it_is_sent() -> None:
