@@ -52,10 +52,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._one_write = OneWrite(transport)
-        if self.client is None:
-            self.client = (UNIX_PEER, 0)
-        else:
-            self.client = (plain(self.client[0]), self.client[1])
+        address, port = self.client or (UNIX_PEER, 0)
+        self.client = (plain(address), port)
         self._await_head(shared=0)
         self._checked_at = self.loop.time()
         self._check = self.loop.call_later(self._limits.check_seconds, self._check_waits)
@@ -99,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 head = without_upgrade(method, self.url, version, self.headers)
                 data = head + data[upgrade.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the first
             else:
                 return
 

@@ -40,10 +40,12 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
     """
     if method == b"CONNECT":
         raise InvalidRequest
-    lines = [
-        b"%b: %b" % (name, value)
-        for name, value in headers
-        if name not in (b"upgrade", b"http2-settings")
-        and not (name == b"connection" and b"upgrade" in value.lower())
-    ]
+    lines = []
+    for name, value in headers:
+        kept = value
+        if name == b"connection":
+            options = value.split(b",")
+            kept = b",".join(each for each in options if each.strip().lower() != b"upgrade")
+        if name not in (b"upgrade", b"http2-settings"):
+            lines.append(b"%b: %b" % (name, kept))
     return b"\r\n".join([b"%b %b HTTP/%b" % (method, url, version.encode()), *lines, b"", b""])
