@@ -6,7 +6,7 @@ import string
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 from urllib.parse import quote
 
@@ -106,7 +106,8 @@ async def answer_http_exception(request: Request[Any], exception: HTTPException)
     ours: dict[int, Refusal] = {404: NotFound(), 405: MethodNotAllowed()}
     if refusal := ours.get(status):
         return Answer(refusal.body(), refusal.status, headers)
-    code = re.sub(r"\W+", "_", HTTPStatus(status).phrase.lower())
+    phrase = responses.get(status, f"status {status}")  # it may be one that no RFC knows
+    code = re.sub(r"\W+", "_", phrase.lower())
     return Answer({"error": code, "error_description": exception.detail}, status, headers)
 
 

@@ -57,6 +57,7 @@ def api() -> TestClient:
         (405, "method_not_allowed"),
         (409, "conflict"),
         (418, "i_m_a_teapot"),
+        (499, "status_499"),
         (503, "service_unavailable"),
     ],
 )
