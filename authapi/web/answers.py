@@ -50,8 +50,10 @@ class Answer(Response):
             *_HEADERS,
             (b"x-request-id", audit.origin().get("request_id", "").encode()),
         ]
-        for name, value in (headers or {}).items():
-            self.raw_headers.append((name.lower().encode(), value.encode()))
+        if headers:  # which stand in the place of ours
+            given = {name.lower().encode(): value.encode() for name, value in headers.items()}
+            ours = [pair for pair in self.raw_headers if pair[0] not in given]
+            self.raw_headers = [*ours, *given.items()]
 
 
 @lru_cache(10_000)
