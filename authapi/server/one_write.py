@@ -44,7 +44,8 @@ class OneWrite:
         # Before an answer has started, there may be a `100 Continue`.
         if cycle and self._is_head_due and cycle.response_started:
             self._is_head_due = False
-            if cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD":
+            is_to_wait = cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD"
+            if is_to_wait and data[:5] == b"HTTP/":  # or else its head was unsound
                 self._head = data
                 return
         head, self._head = self._head, b""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from weakref import ref
 
 import pytest
@@ -85,6 +86,13 @@ async def unsound(scope: Scope, receive: Receive, send: Send) -> None:
     await Response("body", headers={"X-Of": "mine\r\nX-Other: mine"})(scope, receive, send)
 
 
+async def unsound_but_unheeded(scope: Scope, receive: Receive, send: Send) -> None:
+    unsound = [(b"content-length", b"4"), (b"x-of", b"mine\r\nx-other: mine")]
+    with suppress(RuntimeError):
+        await send({"type": "http.response.start", "status": 200, "headers": unsound})
+    await send({"type": "http.response.body", "body": b"body"})
+
+
 async def broken_off(scope: Scope, receive: Receive, send: Send) -> None:
     length = [(b"content-length", b"4")]
     await send({"type": "http.response.start", "status": 200, "headers": length})
@@ -97,6 +105,7 @@ async def silent(scope: Scope, receive: Receive, send: Send) -> None:
 
 APPS = [whole, large, with_nothing, without_body, that_asks, that_closes]
 APPS += [streamed, streamed_in_length, too_long, too_short, unsound, broken_off, silent]
+APPS += [unsound_but_unheeded]
 
 
 @pytest.mark.parametrize("asked", [GET, CLOSE, HEAD, OLD, EXPECTS, GET * 3, GET + HEAD + CLOSE])
