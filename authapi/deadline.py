@@ -18,6 +18,11 @@ def begin() -> None:
     _deadline.set(_NOT_ASKED)
 
 
+def end() -> None:
+    """The request is answered: what this task does from now on has no deadline."""
+    _deadline.set(math.inf)
+
+
 def after(seconds: float) -> float:
     """So many seconds from now, or the deadline if that is earlier, by the clock of the loop."""
     now = asyncio.get_running_loop().time()

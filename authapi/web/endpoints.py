@@ -3,13 +3,16 @@
 import re
 import time
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authapi import deadline
 from authapi.errors import Refusal
 from authapi.telemetry.counting import counts
 from authapi.web.answers import Handler, answer_http_exception, answer_refusal
@@ -39,7 +42,15 @@ class Endpoint(Route):
             response = await answer_http_exception(request, exception)
         kind = (self.path, scope["method"], response.status_code)
         counts.requests[kind].observe(time.perf_counter() - began)
+        if background := response.background:
+            response = copy(response)  # the handler may give the same to others
+            response.background = BackgroundTask(_run_answered, background)
         await response(scope, receive, send)
+
+
+async def _run_answered(background: BackgroundTask) -> None:
+    deadline.end()
+    await background()
 
 
 class Endpoints:

@@ -5,18 +5,21 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from authapi import deadline
 from authapi.request_errors import NotFound
 from authapi.telemetry.counting import counts
 from authapi.web.answers import Answer, Handler, exception_handlers
 from authapi.web.endpoints import Endpoint, Endpoints
+from authapi.web.requests import OriginMiddleware
 
 
 def says(name: str) -> Handler:
@@ -121,3 +124,24 @@ def test_what_an_endpoint_raises_is_counted_by_its_path() -> None:
     before = counts.requests["/counted", "GET", 409].counts.copy()
     serve([Endpoint("/counted", raises)]).get("/counted")
     assert sum(counts.requests["/counted", "GET", 409].counts) == sum(before) + 1
+
+
+@pytest.mark.parametrize("kind", [PlainTextResponse, StreamingResponse])
+def test_what_runs_after_the_answer_has_no_deadline(kind: type[Response]) -> None:
+    """It may ask the database when the request would long have had to be answered."""
+    left: list[float | None] = []
+
+    async def note() -> None:
+        left.append(deadline.left())
+
+    answer, task = kind("body"), BackgroundTask(note)
+    answer.background = task
+
+    async def handler(request: Request[Any]) -> Response:
+        await note()
+        return answer
+
+    api = serve([Endpoint("/a", handler)], Middleware(OriginMiddleware))
+    assert api.get("/a").text == "body"
+    assert [seconds is None for seconds in left] == [False, True]
+    assert answer.background is task  # since it may be given to another request, too
