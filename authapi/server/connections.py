@@ -40,9 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     connections: "set[GuardedProtocol]"  # type: ignore[assignment]  # all are ours
     waits_since: float | None
-    _in_head: bool
-    _received: int
-    _shared: int
+    _in_head, _received, _shared = True, 0, 0
 
     def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -174,9 +172,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_behind(self) -> bool:
         """An earlier request than the one that is arriving is not answered yet."""
-        if self._in_head:
-            return bool(self.cycle) and not self.cycle.response_complete
-        return bool(self.pipeline)
+        is_served = bool(self.cycle) and not self.cycle.response_complete
+        return is_served if self._in_head else bool(self.pipeline)
 
     def _make_room(self) -> None:
         for is_held, most in ((True, self._limits.held), (False, self._limits.connections)):
@@ -186,7 +183,11 @@ class GuardedProtocol(HttpToolsProtocol):
                 if other.holding.is_on == is_held and not other.transport.is_closing()
             ]
             if len(counted) > most:
-                min(counted, key=lambda other: other.waits_since or math.inf).transport.abort()
+                min(counted, key=GuardedProtocol.kept_waiting_since).transport.abort()
+
+    def kept_waiting_since(self) -> float:
+        """For a request, or for an answer to be read."""
+        return min(self.waits_since or math.inf, self._one_write.unread_since or math.inf)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer, unless an answer has begun, and close."""

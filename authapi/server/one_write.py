@@ -23,7 +23,7 @@ class OneWrite:
         self._transport = transport
         self._head = b""
         self._written = self._taken = 0
-        self._unread_since: float | None = None
+        self.unread_since: float | None = None
 
     def begin(self, cycle: RequestResponseCycle) -> None:
         """What is written from now on is this cycle's."""
@@ -57,10 +57,10 @@ class OneWrite:
         waiting = self._transport.get_write_buffer_size()
         taken = self._written - waiting
         if not waiting:
-            self._unread_since = None
-        elif self._unread_since is None or taken - self._taken >= ENOUGH_BYTES:
-            self._unread_since, self._taken = now, taken
-        return 0 if self._unread_since is None else now - self._unread_since
+            self.unread_since = None
+        elif self.unread_since is None or taken - self._taken >= ENOUGH_BYTES:
+            self.unread_since, self._taken = now, taken
+        return 0 if self.unread_since is None else now - self.unread_since
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

@@ -1,6 +1,7 @@
 """The limits of a connection, with a server of the test's own that is quick to lose patience."""
 
 import asyncio
+import math
 import socket
 import threading
 import time
@@ -128,6 +129,25 @@ def test_whoever_waited_longest_makes_room(patient: uvicorn.Server) -> None:
         with pytest.raises(ConnectionError):
             if first.recv(1) == b"":
                 raise ConnectionResetError
+
+
+def test_whoever_does_not_read_makes_room(patient: uvicorn.Server) -> None:
+    """Else a few who read slowly would keep out all others."""
+    with ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(connect(patient))
+            client.sendall(GET * 10)  # more than the system itself holds for a reader
+        wait_until(
+            lambda: (
+                len(connections(patient)) == 3
+                and all(each.kept_waiting_since() < math.inf for each in connections(patient))
+                and all(each.waits_since is None for each in connections(patient))
+            )
+        )
+        time.sleep(0.002)  # the loop's clock counts milliseconds
+        other = stack.enter_context(connect(patient))
+        other.sendall(GET)
+        receive(other)
 
 
 def connections(server: uvicorn.Server) -> "set[GuardedProtocol]":
