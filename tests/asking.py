@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from select import select
+from select import POLLIN, poll
 
 EARLY = ("LD_", "PYTHON")
 """With these begin the variables that the loader and Python read as they start."""
@@ -52,8 +52,10 @@ class Fork:
 
     def _number(self, seconds: float | None) -> int:
         """The next that is told. Raises `TimeoutError`."""
+        told = poll()  # which takes any descriptor, where `select` takes the first thousand
+        told.register(self._socket, POLLIN)
         while b"\n" not in self._told:
-            if not select([self._socket], [], [], seconds)[0]:
+            if not told.poll(None if seconds is None else seconds * 1000):
                 raise TimeoutError
             part = self._socket.recv(64)
             assert part, "the forker is gone"
