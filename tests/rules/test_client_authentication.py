@@ -1,4 +1,4 @@
-"""Every key that opens nothing is refused alike, and as late as any other."""
+"""Every key that opens nothing is refused alike and as late as any, and none grants too much."""
 
 import asyncio
 import time
@@ -10,9 +10,13 @@ import pytest
 from authapi.credentials.client_credentials import ClientCredentials
 from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
-from authapi.errors import InvalidClient, RefusedClient
+from authapi.errors import InvalidClient, InvalidScope, RefusedClient
 from authapi.rules.assertions import Assertions
-from authapi.rules.client_authentication import REFUSAL_SECONDS, ClientAuthentication
+from authapi.rules.client_authentication import (
+    REFUSAL_SECONDS,
+    ClientAuthentication,
+    granted_scope,
+)
 from authapi.rules.client_cache import ClientCache
 from authapi.throttling.failed_logins import FailedLogins
 from authapi.throttling.shared_count import SharedCount
@@ -91,3 +95,25 @@ def test_a_key_that_opens_nothing_is_refused_as_late_as_any(
         assert began <= refused.value.answer_at - REFUSAL_SECONDS <= time.perf_counter()
 
     asyncio.run(authenticate())
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        ("", "reports:read reports:write"),
+        ("reports:read", "reports:read"),
+        ("reports:write reports:read", "reports:write reports:read"),
+        ("reports:read admin:write", None),
+        ("reports", None),
+        (" ", None),
+        ('"', None),
+        ("reports:read  reports:write", None),
+    ],
+)
+def test_all_or_less_is_granted_and_never_more(asked: str, granted: str | None) -> None:
+    login = OPEN | {"scopes": "reports:read reports:write"}
+    if granted is None:
+        with pytest.raises(InvalidScope):
+            granted_scope(login, asked)
+    else:
+        assert granted_scope(login, asked) == granted
