@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from authapi.server.connections import GuardedProtocol
 
 WAIT_SECONDS = 20
+Protocol = TypeVar("Protocol", bound=HttpToolsProtocol)
 
 
 class CountedSocket(socket.socket):
@@ -27,6 +28,23 @@ class CountedSocket(socket.socket):
         return sent
 
 
+async def accept(
+    app: ASGIApp,
+    ours: socket.socket,
+    served: ServerState,
+    state: dict[str, Any],
+    protocol: type[Protocol],
+) -> Protocol:
+    """A server's end of a connection to whoever has the other end of this socket."""
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+    config.load()
+    _, accepted = await loop.connect_accepted_socket(
+        lambda: protocol(config, served, state, loop), ours
+    )
+    return accepted
+
+
 async def exchange(
     app: ASGIApp,
     asked: bytes,
@@ -34,14 +52,9 @@ async def exchange(
     protocol: type[HttpToolsProtocol] = GuardedProtocol,
 ) -> tuple[bytes, list[bytes]]:
     """What is read, and the writes by which it came, when each request is answered or refused."""
-    requests = asked.count(b" HTTP/1.")
-    loop, served = asyncio.get_running_loop(), ServerState()
-    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
-    config.load()
+    requests, served = asked.count(b" HTTP/1."), ServerState()
     ours, theirs = (CountedSocket(one) for one in socket.socketpair())
-    transport, _ = await loop.connect_accepted_socket(
-        lambda: protocol(config, served, state, loop), ours
-    )
+    transport = (await accept(app, ours, served, state, protocol)).transport
     reader, writer = await asyncio.open_connection(sock=theirs)
     writer.write(asked)
     reading = asyncio.create_task(reader.read())

@@ -4,11 +4,10 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from weakref import ref
 
 import pytest
-import uvicorn
 import uvloop
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +16,7 @@ from uvicorn.server import ServerState
 
 from authapi.server.connections import GuardedProtocol
 from authapi.server.one_write import ENOUGH_BYTES
-from tests.writes import WAIT_SECONDS, exchange
+from tests.writes import WAIT_SECONDS, accept, exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -161,18 +160,9 @@ def test_a_head_whose_reader_has_gone_is_forgotten() -> None:
         raise ValueError
 
     async def act() -> BaseException | None:
-        loop, config = asyncio.get_running_loop(), uvicorn.Config(app, lifespan="off")
-        config.load()
-        served = ServerState()
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        with theirs:
-            await loop.connect_accepted_socket(
-                lambda: GuardedProtocol(config, served, {}, loop), ours
-            )
-            await loop.sock_sendall(theirs, GET)
-            await until(lambda: bool(served.tasks))
-        (task,) = served.tasks
+        async with one_request(app) as (protocol, _):
+            await until(lambda: bool(protocol.tasks))
+        (task,) = protocol.tasks
         await asyncio.wait([task], timeout=WAIT_SECONDS)
         return task.exception()
 
@@ -182,16 +172,8 @@ def test_a_head_whose_reader_has_gone_is_forgotten() -> None:
 
 def test_a_connection_that_is_over_leaves_no_circle_to_the_garbage_collector() -> None:
     async def act() -> object:
-        loop, config = asyncio.get_running_loop(), uvicorn.Config(whole, lifespan="off")
-        config.load()
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        with theirs:
-            _, protocol = await loop.connect_accepted_socket(
-                lambda: GuardedProtocol(config, ServerState(), {}, loop), ours
-            )
-            await loop.sock_sendall(theirs, GET)
-            assert await loop.sock_recv(theirs, 4096)
+        async with one_request(whole) as (protocol, theirs):
+            assert await asyncio.get_running_loop().sock_recv(theirs, 4096)
         cycle, served = ref(protocol.cycle), protocol.connections
         del protocol
         await until(lambda: not served)
@@ -240,15 +222,8 @@ def test_whoever_takes_enough_of_a_long_answer_is_given_time_for_more() -> None:
     """The clock is the test's, so that no machine is too busy for it."""
 
     async def act() -> list[float]:
-        loop, config = asyncio.get_running_loop(), uvicorn.Config(large, lifespan="off")
-        config.load()
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        with theirs:
-            transport, protocol = await loop.connect_accepted_socket(
-                lambda: GuardedProtocol(config, ServerState(), {}, loop), ours
-            )
-            await loop.sock_sendall(theirs, GET)
+        async with one_request(large) as (protocol, theirs):
+            transport = protocol.transport
             await until(lambda: transport.get_write_buffer_size() > ENOUGH_BYTES)
             one_write = protocol._one_write  # noqa: SLF001  # which the connection asks
             seconds = [one_write.unread_seconds(now) for now in (100, 109)]
@@ -261,6 +236,17 @@ def test_whoever_takes_enough_of_a_long_answer_is_given_time_for_more() -> None:
         return seconds
 
     assert asyncio.run(act()) == [0, 9, 0, 9, 0, 0]
+
+
+@asynccontextmanager
+async def one_request(app: ASGIApp) -> AsyncIterator[tuple[GuardedProtocol, socket.socket]]:
+    """The connection by which it has come, and its client's end, which hangs up."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with theirs:
+        protocol = await accept(app, ours, ServerState(), {}, GuardedProtocol)
+        await asyncio.get_running_loop().sock_sendall(theirs, GET)
+        yield protocol, theirs
 
 
 async def until(condition: Callable[[], bool]) -> None:
