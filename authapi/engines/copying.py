@@ -74,7 +74,7 @@ def _tables() -> list[sa.Table]:
 
 async def _demand_empty(target: Database) -> None:
     for table in set(_tables()) - {identity}:
-        if await target.fetch_all(sa.select(_key(table)).limit(1)):
+        if await target.fetch_all(_first(table)):
             raise CopyRefused(f"The target has rows in {table.name}; it must be empty.")
 
 
@@ -103,8 +103,8 @@ async def _compare(source: Database, target: Database, table: sa.Table, total: i
     They are looked up by their keys, since each engine has an order of its own for texts.
     """
     key = _key(table).name
-    for_each = sa.select(sa.func.count()).select_from(table)
-    same = [await database.fetch_val(for_each) for database in (source, target)] == [total] * 2
+    counts = [await database.fetch_val(_count(table)) for database in (source, target)]
+    same = counts == [total, total]
     async for rows in _batches(source, table):
         # The last batch is filled up with a key of its own, so that one statement serves for all.
         keys = [row[key] for row in rows] + [rows[-1][key]] * (COPIED_AT_ONCE - len(rows))
@@ -127,19 +127,26 @@ def _comparable(row: Row) -> Values:
 
 
 async def _batches(database: Database, table: sa.Table) -> AsyncIterator[list[Values]]:
-    key = _key(table)
-    first = sa.select(table).order_by(key).limit(COPIED_AT_ONCE)
-    following = first.where(key > sa.bindparam("last"))
-    rows = await database.fetch_all(first)
+    rows = await database.fetch_all(_first(table))
     while rows:
-        last = rows[-1][key.name]
+        last = rows[-1][_key(table).name]
         yield [dict(row) for row in rows]
-        rows = await database.fetch_all(following, {"last": last})
+        rows = await database.fetch_all(_following(table), {"last": last})
 
 
 def _key(table: sa.Table) -> sa.Column[Any]:
     (key,) = table.primary_key
     return key
+
+
+@cache
+def _first(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table).order_by(_key(table)).limit(COPIED_AT_ONCE)
+
+
+@cache
+def _following(table: sa.Table) -> sa.Select[Any]:
+    return _first(table).where(_key(table) > sa.bindparam("last"))
 
 
 @cache
@@ -153,6 +160,11 @@ def _insert(table: sa.Table, rows: int) -> sa.Insert:
             for place in range(rows)
         ]
     )
+
+
+@cache
+def _count(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(sa.func.count()).select_from(table)
 
 
 @cache

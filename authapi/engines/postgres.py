@@ -5,12 +5,12 @@ from typing import Any
 
 import asyncpg
 from databases import DatabaseURL
+from databases.backends.dialects.psycopg import dialect
 from databases.backends.postgres import PostgresBackend as LibraryBackend
 from databases.backends.postgres import PostgresConnection as LibraryConnection
-from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
-from authapi.engines.statements import Bound, Compiler
+from authapi.engines.statements import Bound, Compiler, numbered
 from authapi.engines.urls import dsn
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -46,6 +46,7 @@ CONNECTION = {
 CHECK = f"SELECT 1 / CAST(current_setting('lock_timeout') = '{LOCK_TIMEOUT}' AS int)"
 FULL_SECONDS = 0.05
 """How soon it is tried again, where the server gives out no more connections."""
+_COMPILER = Compiler(dialect(paramstyle="pyformat"), numbered)  # type: ignore[no-untyped-call]
 
 
 class Unfit(OSError):
@@ -64,7 +65,6 @@ class PostgresBackend(LibraryBackend):
         self._pool_size = pool_size
         self._close_seconds = close_seconds
         self._dedicated: asyncpg.Connection | None = None
-        self._compiler = Compiler(self._dialect, _place)
 
     async def connect(self) -> None:
         """Raises what asyncpg does, and `Unfit`."""
@@ -110,7 +110,7 @@ class PostgresBackend(LibraryBackend):
             raise
 
     async def run(self, connection: Any, query: ClauseElement | Bound) -> list[Any]:
-        statement, arguments = self._compiler.compile(query)
+        statement, arguments = _COMPILER.compile(query)
         return list(await connection.fetch(statement.sql, *arguments))
 
     @property
@@ -169,13 +169,6 @@ class PostgresConnection(LibraryConnection):
             # Otherwise the driver asks the server to cancel, and waits until it has.
             connection.terminate()
             raise
-
-
-def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
-    """PostgreSQL's arguments have numbers."""
-    names = tuple(sorted({*getattr(compiled, "bind_names", {}).values()}))  # DDL has none
-    places = {name: f"${place}" for place, name in enumerate(names, start=1)}
-    return (compiled.string % places if places else compiled.string), names
 
 
 async def connect_alone(url: DatabaseURL, **options: Any) -> asyncpg.Connection:

@@ -15,11 +15,10 @@ import aiosqlite
 from databases import DatabaseURL
 from databases.interfaces import ConnectionBackend, DatabaseBackend, TransactionBackend
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 
 from authapi.engines.sqlite_writer import Query, Writer
-from authapi.engines.statements import Bound, Compiler
+from authapi.engines.statements import Bound, Compiler, in_a_row
 
 FAULTS = (sqlite3.Error, OSError)
 """What is raised when the database cannot be asked."""
@@ -30,6 +29,7 @@ FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PE
 """What a missing right looks like; other things do, too."""
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 BREAKS_REFERENCE = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+_COMPILER = Compiler(pysqlite.dialect(paramstyle="qmark"), in_a_row)
 
 
 def kind_of(fault: BaseException) -> int:
@@ -56,7 +56,6 @@ class SQLiteBackend(DatabaseBackend):
     def __init__(self, url: DatabaseURL, busy_seconds: float = 5) -> None:
         self._path = url.database
         self._busy_seconds = busy_seconds
-        self._compiler = Compiler(pysqlite.dialect(paramstyle="qmark"), _place)
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         self._opened = AsyncExitStack()
 
@@ -84,7 +83,7 @@ class SQLiteBackend(DatabaseBackend):
         return SQLiteConnection(self)
 
     def compile(self, query: ClauseElement | Bound) -> Query:
-        statement, arguments = self._compiler.compile(query)
+        statement, arguments = _COMPILER.compile(query)
         return Query(statement.sql, arguments, statement.is_read)
 
     async def fetch(self, query: ClauseElement | Bound) -> list[Any]:
@@ -169,11 +168,6 @@ class SQLiteTransaction(TransactionBackend):
     async def _end(self, verb: str) -> None:
         self._connection.in_transaction = False
         await self._backend.writer.end(verb)
-
-
-def _place(compiled: Compiled) -> tuple[str, tuple[str, ...]]:
-    """SQLite's arguments are question marks in a row."""
-    return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
 
 
 def _identity(path: str) -> tuple[int, int]:

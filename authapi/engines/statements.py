@@ -34,15 +34,29 @@ class Statement:
         return tuple([known[name] for name in self.names])
 
 
-class Compiler:
-    """Compiles for one dialect. Whatever comes as `Bound` is kept, so it must be a constant.
+Placed = tuple[str, tuple[str, ...]]
+"""The text of a compiled statement, and the names of its arguments in their order."""
 
-    `place` gives the text of the compiled statement and the order of its arguments.
+
+def in_a_row(compiled: Compiled) -> Placed:
+    """SQLite's arguments are question marks in a row."""
+    return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())  # DDL has none
+
+
+def numbered(compiled: Compiled) -> Placed:
+    """PostgreSQL's arguments have numbers."""
+    names = tuple(sorted({*getattr(compiled, "bind_names", {}).values()}))  # DDL has none
+    places = {name: f"${place}" for place, name in enumerate(names, start=1)}
+    return (compiled.string % places if places else compiled.string), names
+
+
+class Compiler:
+    """Compiles for one dialect, for all databases that a process opens.
+
+    Whatever comes as `Bound` is kept, so it must be a constant.
     """
 
-    def __init__(
-        self, dialect: Dialect, place: Callable[[Compiled], tuple[str, tuple[str, ...]]]
-    ) -> None:
+    def __init__(self, dialect: Dialect, place: Callable[[Compiled], Placed]) -> None:
         self.dialect = dialect
         self._place = place
         self._compile_once = cache(self._compile)
