@@ -8,10 +8,10 @@ IS_LONG = os.environ.get("FUZZ") == "1"
 LONGER = 20
 
 
-def budget(examples: int) -> settings:
+def budget(examples: int, longer: int = LONGER) -> settings:
     """`make test` must not fail now and then, so it draws the same examples each time."""
     return settings(
-        max_examples=examples * LONGER if IS_LONG else examples,
+        max_examples=examples * longer if IS_LONG else examples,
         derandomize=not IS_LONG,
         database=None,
         deadline=None,

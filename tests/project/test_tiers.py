@@ -2,7 +2,10 @@
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import LONGEST, UNWATCHED
 from tests.serving import ROOT
@@ -54,6 +57,12 @@ def test_each_file_is_in_the_core_or_is_left_out_for_a_reason() -> None:
     assert len(FILES) > 60
     counts = {file: is_in(file, core()) + is_in(file, [*NOT_IN_CORE]) for file in FILES}
     assert not {str(file): count for file, count in counts.items() if count != 1}
+
+
+def test_no_two_tests_have_one_name(request: pytest.FixtureRequest) -> None:
+    """Of those that have, only one is run where several processes share the work."""
+    names = Counter(test.nodeid for test in request.session.items)
+    assert not {name: count for name, count in names.items() if count > 1}
 
 
 def test_the_core_names_nothing_that_is_not_there() -> None:
