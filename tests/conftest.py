@@ -1,6 +1,7 @@
 """What the tests share: a clock that they move, and the service with one registered client."""
 
 import asyncio
+import dataclasses
 import fcntl
 import gc
 import json
@@ -10,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -55,7 +55,7 @@ class Clock:
         self.now += seconds
 
 
-@dataclass
+@dataclasses.dataclass
 class Registered:
     """A client as its operator knows it."""
 
@@ -226,17 +226,23 @@ def settings(database_url: str, max_age: float, migrated: Path) -> Settings:
 
 def settings_of(database_url: str, max_age: float, migrated: Path) -> Settings:
     """Of a file that is made by that, or of a PostgreSQL."""
-    settings = load_settings(
-        {
-            "SECRET_KEY": SECRET,
-            "DATABASE_URL": database_url,
-            "REVOCATION_MAX_AGE_SECONDS": str(max_age),
-            "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
-        }
+    settings = dataclasses.replace(
+        _settings(), database_url=database_url, revocation_max_age_seconds=max_age
     )
     if settings.database_url.startswith("sqlite"):
         shutil.copy(migrated, settings.database_url.removeprefix("sqlite:///"))
     return settings
+
+
+@cache
+def _settings() -> Settings:
+    return load_settings(
+        {
+            "SECRET_KEY": SECRET,
+            "DATABASE_URL": "sqlite:///of-each-test.db",
+            "LOGIN_FAILURES_BY_ADDRESS": "1000000/second",
+        }
+    )
 
 
 async def make_database(url: str) -> None:

@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from http.client import HTTPConnection, HTTPException
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -21,11 +22,13 @@ from typing import Any
 import httpx
 import psutil
 
+from authapi.credentials.claims import new_database_id
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines import schema
 from authapi.engines.database import Database
-from authapi.engines.sqlite_files import create_file
 from authapi.store import clients as registry
+from authapi.store import database_identity
+from settings import Settings
 from tests.forking import NOTES_LINES, Forked, is_same
 from tests.ordinary import GIVE_UP
 
@@ -192,9 +195,7 @@ def end(process: Process, seconds: float) -> None:
 
 def clean_environ() -> dict[str, str]:
     """The environment without any setting of ours, so that a test depends on no machine."""
-    from settings import SettingsSchema
-
-    left_out = {name.upper() for name in SettingsSchema().fields}
+    left_out = {setting.name.upper() for setting in fields(Settings)}
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
@@ -255,16 +256,28 @@ def create_client(folder: Path, **environ: str) -> str:
 
 def register(database_url: str, *names: str) -> list[str]:
     """Clients of these names, and the tables if there are none. Returns their keys."""
-    keys = [new_client_key() for _ in names]
+    keys, url, now = [new_client_key() for _ in names], Database(database_url).url, int(time.time())
+    is_copied = url.dialect == "sqlite" and not Path(url.database).exists()
+    if is_copied:
+        Path(url.database).touch(0o600)
+        Path(url.database).write_bytes(_file_with_tables())
 
     async def create() -> None:
-        await schema.upgrade(Database(database_url))
+        if not is_copied:
+            await schema.upgrade(Database(database_url))
         async with Database(database_url) as database:
+            if is_copied:
+                await database_identity.change_identity(database, new_database_id(), now)
             for name, key in zip(names, keys, strict=True):
-                now = int(time.time())
                 assert await registry.create_client(database, new_client_id(), name, key, now)
 
-    if database_url.startswith("sqlite"):
-        create_file(str(Database(database_url).url.database))
     asyncio.run(create())
     return [key.text for key in keys]
+
+
+@cache
+def _file_with_tables() -> bytes:
+    """Of SQLite: to make one takes as long as two hundred copies."""
+    with TemporaryDirectory(prefix="tables-") as folder:
+        asyncio.run(schema.upgrade(Database(f"sqlite:///{folder}/auth.db")))
+        return Path(folder, "auth.db").read_bytes()

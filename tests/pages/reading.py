@@ -1,6 +1,7 @@
 """The pages, README.md and docs/, as one book: a section is found by its title, on any page."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from tests.serving import ROOT
@@ -10,6 +11,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 _SECTION = re.compile(r"^## (.+)\n((?s:.*?))(?=^## |\Z)", re.MULTILINE)
 
 
+@cache
 def titles_and_sections() -> list[tuple[str, str]]:
     return [part for page in PAGES for part in _SECTION.findall(page.read_text())]
 

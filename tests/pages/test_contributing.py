@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tables import SCHEMA_REVISION
 from tests.pages.running import RUN_SECONDS, SECRET, run
-from tests.project.test_house import ARROWS
+from tests.project.test_house import arrows
 from tests.serving import ROOT, clean_environ, code_files
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -60,9 +60,9 @@ def test_every_arrow_of_the_map_is_an_import() -> None:
         for ends in pairwise(steps):
             drawn |= set(product(*ends))
     assert len(drawn) > 20
-    assert {node for node, _ in named} == set(ARROWS)
-    assert {end for arrow in drawn for end in arrow} == set(ARROWS)
-    assert not [(one, other) for one, other in drawn if other not in ARROWS[one]]
+    assert {node for node, _ in named} == set(arrows())
+    assert {end for arrow in drawn for end in arrow} == set(arrows())
+    assert not [(one, other) for one, other in drawn if other not in arrows()[one]]
 
 
 def make_migration(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,18 +6,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from tests.serving import ROOT, code_files
 
 MIGRATIONS = Path("authapi/engines/migrations")
-FILES = {path.relative_to(ROOT): ast.parse(path.read_text()) for path in code_files()}
-MODULES = {
-    path: tree
-    for path, tree in FILES.items()
-    if path.name != "__init__.py" and MIGRATIONS not in path.parents
-}
 
 # A module at the root is a package of its own, and so is authapi/errors.py.
 MAY_IMPORT = {
@@ -93,6 +88,20 @@ ONLY_IN = {
 }
 
 
+@cache
+def files() -> dict[Path, ast.Module]:
+    """Not read as this is imported, which each process of a test run does."""
+    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in code_files()}
+
+
+def modules() -> dict[Path, ast.Module]:
+    return {
+        path: tree
+        for path, tree in files().items()
+        if path.name != "__init__.py" and MIGRATIONS not in path.parents
+    }
+
+
 def package_of(path: Path) -> str:
     parts = path.with_suffix("").parts
     return parts[1] if parts[0] == "authapi" and len(parts) > 1 else parts[0]
@@ -119,50 +128,48 @@ def packages(imported: Iterable[str]) -> set[str]:
     return {package_of(Path(*name.split("."))) for name in imported} & set(MAY_IMPORT)
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Which package imports which, by what is written today."""
     drawn: dict[str, set[str]] = {package: set() for package in MAY_IMPORT}
-    for path, tree in FILES.items():
+    for path, tree in files().items():
         if path.name != "__init__.py":
             drawn[package_of(path)] |= packages(imports(tree)) - {package_of(path)}
     return drawn
 
 
-ARROWS = arrows()
-
-
 def test_every_module_has_its_place() -> None:
-    assert {package_of(path) for path in MODULES} == set(MAY_IMPORT)
+    assert {package_of(path) for path in modules()} == set(MAY_IMPORT)
 
 
 def test_no_room_is_crowded() -> None:
-    modules = Counter(path.parent for path in MODULES)
-    assert modules.pop(Path()) <= 9
-    assert not {folder: count for folder, count in modules.items() if count > 10}
+    counts = Counter(path.parent for path in modules())
+    assert counts.pop(Path()) <= 9
+    assert not {folder: count for folder, count in counts.items() if count > 10}
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
     """Else coverage would not notice what no test reaches there."""
-    folders = {path.parent for path in MODULES} - {Path()}
-    assert {path.parent for path in FILES if path.name == "__init__.py"} == folders
-    for path, tree in FILES.items():
+    folders = {path.parent for path in modules()} - {Path()}
+    assert {path.parent for path in files() if path.name == "__init__.py"} == folders
+    for path, tree in files().items():
         if path.name == "__init__.py":
             assert len(tree.body) == 1, f"{path} says more than its sentence"
 
 
 def test_data_flows_one_way() -> None:
-    more = {package: others - MAY_IMPORT[package] for package, others in ARROWS.items()}
+    more = {package: others - MAY_IMPORT[package] for package, others in arrows().items()}
     assert not {package: others for package, others in more.items() if others}
 
 
 def test_packages_import_each_other_in_no_circle() -> None:
-    TopologicalSorter(ARROWS).prepare()  # raises `CycleError`, which names the circle
+    TopologicalSorter(arrows()).prepare()  # raises `CycleError`, which names the circle
     TopologicalSorter(MAY_IMPORT).prepare()
 
 
 def test_a_library_is_met_at_one_border() -> None:
     met: dict[str, set[Path]] = {library: set() for library in ONLY_IN}
-    for path, tree in FILES.items():
+    for path, tree in files().items():
         for library in {name.split(".")[0] for name in imports(tree)} & set(ONLY_IN):
             met[library].add(path)
     for library, places in ONLY_IN.items():
@@ -177,7 +184,7 @@ def test_a_library_is_met_at_one_border() -> None:
 def test_every_module_says_in_a_sentence_what_it_is_for() -> None:
     summaries = {
         path: (ast.get_docstring(tree) or "").split("\n\n")[0]
-        for path, tree in FILES.items()
+        for path, tree in files().items()
         if MIGRATIONS not in path.parents
     }
     assert not {
@@ -188,13 +195,13 @@ def test_every_module_says_in_a_sentence_what_it_is_for() -> None:
 
 
 def test_no_module_is_too_long_to_read_at_a_sitting() -> None:
-    lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
+    lengths = {path: len((ROOT / path).read_text().splitlines()) for path in modules()}
     assert not {path: length for path, length in lengths.items() if length > 200}
 
 
 def test_functions_are_short() -> None:
     lengths = {}
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
