@@ -1,8 +1,9 @@
 """Puts the parts of the service together, and repeats what it does beside the requests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from authapi.clocks import Clock, Clocks
 from authapi.credentials.assertions import ASSERTION_ALGORITHMS
@@ -41,9 +42,6 @@ from settings import Settings, schedule_of
 PURGE_SECONDS = 60.0
 FLUSH_SECONDS = 1.0
 REPORT_SECONDS = 1.0
-
-Repeated = tuple[Callable[[], Awaitable[object]], float]
-"""What is done, and the seconds between two times."""
 
 
 class Service:
@@ -151,20 +149,21 @@ class Service:
                 self.signing_keys.load()
             stack.push_async_callback(attempt, self._key_uses.write)
             stack.push_async_callback(self.refusals.flush)
-            for action, seconds in self._repeated():
-                stack.callback(asyncio.create_task(repeat(action, seconds)).cancel)
+            for endless in self._repeated():
+                stack.callback(asyncio.create_task(endless).cancel)
             yield
 
-    def _repeated(self) -> Iterator[Repeated]:
-        yield self._revocations.read, self._settings.revocation_poll_seconds
-        yield self._renew_issuing, RENEW_SECONDS
-        yield self._purge, PURGE_SECONDS
-        yield self._key_uses.write, WRITE_SECONDS
-        yield self.refusals.flush, FLUSH_SECONDS
-        yield flush_log, FLUSH_SECONDS
-        yield self._reporter.write, REPORT_SECONDS
+    def _repeated(self) -> Iterator[Coroutine[Any, Any, None]]:
+        poll_seconds = self._settings.revocation_poll_seconds
+        yield repeat(self._revocations.read, poll_seconds, first_after=poll_seconds)
+        yield repeat(self._renew_issuing, RENEW_SECONDS)
+        yield repeat(self._purge, PURGE_SECONDS)
+        yield repeat(self._key_uses.write, WRITE_SECONDS)
+        yield repeat(self.refusals.flush, FLUSH_SECONDS)
+        yield repeat(flush_log, FLUSH_SECONDS)
+        yield repeat(self._reporter.write, REPORT_SECONDS)
         if self.signing_keys:
-            yield self.signing_keys.poll, WATCH_SECONDS
+            yield repeat(self.signing_keys.poll, WATCH_SECONDS)
 
     def _gauges(self) -> dict[str, float]:
         age, entries = self._revocations.age_seconds(), len(self._revocations.entries)

@@ -9,8 +9,11 @@ from authapi.errors import TemporarilyUnavailable
 logger = logging.getLogger("auth.background")
 
 
-async def repeat(action: Callable[[], Awaitable[object]], seconds: float) -> None:
-    """Until it is cancelled, with a pause of `seconds` after each time."""
+async def repeat(
+    action: Callable[[], Awaitable[object]], seconds: float, first_after: float = 0
+) -> None:
+    """Until it is cancelled, with a pause of `seconds` after each time, and another one before."""
+    await asyncio.sleep(first_after)
     while True:
         await attempt(action)
         await asyncio.sleep(seconds)
