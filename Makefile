@@ -30,9 +30,9 @@ help:  ## List the targets
 run: $(VENV)/run.stamp  ## Serve on http://127.0.0.1:8000, set up first where nothing is
 	@$(BIN)/python app.py || [ $$? -eq 130 ]  # by Ctrl-C, which is no error
 
-# Four at a time, also on two cores: a test waits more often than it works. Files are begun in the
+# Five at a time, also on two cores: a test waits more often than it works. Files are begun in the
 # order of tests/conftest.py, the longest first, and not by how many tests they have.
-PYTEST := -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev.stamp  ## Run the core of the tests, for whoever is working: in a minute or two
 	$(BIN)/python $(PYTEST) $(CORE)

@@ -84,7 +84,7 @@ def test_make_test_leaves_nothing_out() -> None:
         "-m",
         "pytest",
         "--numprocesses",
-        "4",
+        "5",
         "--dist",
         "loadfile",
         "--no-loadscope-reorder",
