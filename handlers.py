@@ -20,7 +20,7 @@ from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth
 from authapi.rules.own_keys import OwnKeys
 from authapi.rules.sessions import Sessions
-from authapi.store.survey import ping
+from authapi.store.health import ping
 from authapi.telemetry import audit
 from authapi.telemetry.flood import Refusals
 from authapi.throttling.failed_logins import FailedLogins

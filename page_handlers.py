@@ -7,7 +7,7 @@ from authapi.addresses import url_of
 from authapi.errors import TemporarilyUnavailable
 from authapi.html import pages
 from authapi.request_errors import NotFound
-from authapi.store.survey import ping
+from authapi.store.health import ping
 from authapi.web.answers import Answer
 from handlers import State
 

@@ -29,7 +29,7 @@ from authapi.file_rights import find_obstacle
 from authapi.revocation import purging
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.server.development import SECRET_FILE
-from authapi.store import database_identity, survey
+from authapi.store import database_identity, health
 from authapi.telemetry import audit
 from settings import Settings, SettingsError, load_settings
 from tables import SCHEMA_REVISION
@@ -48,7 +48,7 @@ def migrate(settings: Settings) -> Report:
 
 async def demand_right_clock(database: Database, now: float) -> None:
     """Raises `Failure` if our clock is not the database's; SQLite has no other than ours."""
-    theirs = await survey.read_clock(database)
+    theirs = await health.read_clock(database)
     if theirs is not None and abs(theirs - now) > MARGIN_SECONDS:
         raise Failure("The clock of this machine is not the database's: set it first.")
 

@@ -19,7 +19,7 @@ from authapi.engines.database import FAULTS, Database, explain
 from authapi.errors import TemporarilyUnavailable
 from authapi.revocation.entries import MARGIN_SECONDS
 from authapi.server.development import DEMO_NAME
-from authapi.store import survey
+from authapi.store import health
 from settings import Settings
 from tables import SCHEMA_REVISION
 
@@ -69,7 +69,7 @@ async def check_schema(context: Context) -> Seen:
 
 @of_database("identity", "Run `manage.py end-all-sessions`, or restore a back-up.")
 async def check_identity(context: Context) -> Seen:
-    row = await survey.find_identity(context.database)
+    row = await health.find_identity(context.database)
     if row is None:
         return fault("The database has no identity.")
     days = (context.clock() - row["created_at"]) // DAY_SECONDS
@@ -81,7 +81,7 @@ async def check_identity(context: Context) -> Seen:
     "Tokens that end by then are refused: `manage.py end-all-sessions` makes that good.",
 )
 async def check_purged(context: Context) -> Seen:
-    row = await survey.find_identity(context.database)
+    row = await health.find_identity(context.database)
     until = max(row["access_purged_until"], row["refresh_purged_until"]) if row else 0
     seconds = until - context.clock()
     if seconds < MARGIN_SECONDS:
@@ -92,12 +92,12 @@ async def check_purged(context: Context) -> Seen:
 @of_database("clock", "Let NTP set the clock of every machine.")
 async def check_clock(context: Context) -> Seen:
     before = context.clock()
-    newest = await survey.newest_row(context.database)
+    newest = await health.newest_row(context.database)
     if newest is not None and newest > before + MARGIN_SECONDS:
         detail = f"What was ended last is {newest - before:.0f} s in the future."
         return fault(detail, "Set the clock of this machine, or wait.")
     before = context.clock()
-    theirs = await survey.read_clock(context.database)
+    theirs = await health.read_clock(context.database)
     if theirs is None:
         return ok("SQLite goes by the clock of this machine.")
     apart = max(before - theirs, theirs - context.clock(), 0)
@@ -113,7 +113,7 @@ async def check_clock(context: Context) -> Seen:
     "See pg_stat_activity and pg_prepared_xacts: commit it, or pg_terminate_backend.",
 )
 async def check_transactions(context: Context) -> Seen:
-    seconds = 0.0 if context.database.is_sqlite else await survey.oldest_writer(context.database)
+    seconds = 0.0 if context.database.is_sqlite else await health.oldest_writer(context.database)
     return judge(
         seconds <= OPEN_SECONDS,
         f"The oldest that writes, in any database of this server, is {seconds:.0f} s old.",
@@ -125,14 +125,14 @@ async def check_transactions(context: Context) -> Seen:
     "They are of another PostgreSQL: `manage.py end-all-sessions`, if that was not run since.",
 )
 async def check_numbers(context: Context) -> Seen:
-    future = 0 if context.database.is_sqlite else await survey.count_future(context.database)
+    future = 0 if context.database.is_sqlite else await health.count_future(context.database)
     return judge(future == 0, f"{future} rows have transaction numbers of the future.")
 
 
 @of_database("writing", "End whoever holds a lock on it.")
 async def check_writing(context: Context) -> Seen:
     try:
-        await survey.try_to_write(context.database)
+        await health.try_to_write(context.database)
     except TemporarilyUnavailable as cause:
         return fault(explain(cause), remedy_for_writing(cause))
     return ok("Something was written, and nothing changed by it.")
@@ -140,13 +140,13 @@ async def check_writing(context: Context) -> Seen:
 
 @of_database("clients")
 async def check_clients(context: Context) -> Seen:
-    total, _ = await _find(context, survey.ENABLED)
+    total, _ = await _find(context, health.ENABLED)
     return ok(f"{total} enabled.")
 
 
 @of_database("demo", f"Run `manage.py disable-client {DEMO_NAME}`.")
 async def check_demo(context: Context) -> Seen:
-    total, _ = await _find(context, survey.DEMO)
+    total, _ = await _find(context, health.DEMO)
     good = total == 0 or context.settings.is_development
     return judge(good, f"{total} enabled that development made.")
 
@@ -155,13 +155,13 @@ async def check_demo(context: Context) -> Seen:
     "old_keys", f"Run `manage.py rotate-key CLIENT`: these keys are older than {OLD_DAYS} days."
 )
 async def check_old_keys(context: Context) -> Seen:
-    total, names = await _find(context, survey.WITH_OLD_KEY)
+    total, names = await _find(context, health.WITH_OLD_KEY)
     return judge(total == 0, f"{total} clients with an old key{names}.")
 
 
 @of_database("keyless_clients", "Run `manage.py add-key CLIENT`, or `disable-client`.")
 async def check_keyless_clients(context: Context) -> Seen:
-    total, names = await _find(context, survey.WITHOUT_KEY)
+    total, names = await _find(context, health.WITHOUT_KEY)
     return judge(total == 0, f"{total} clients without a key{names}.")
 
 
@@ -170,21 +170,21 @@ async def check_keyless_clients(context: Context) -> Seen:
     "To enable them lets these keys in again: `manage.py revoke-key` those that leaked.",
 )
 async def check_disabled_clients(context: Context) -> Seen:
-    total, names = await _find(context, survey.DISABLED_WITH_KEY)
+    total, names = await _find(context, health.DISABLED_WITH_KEY)
     return judge(total == 0, f"{total} clients disabled with a key{names}.")
 
 
-async def _find(context: Context, kind: survey.Kind) -> tuple[int, str]:
+async def _find(context: Context, kind: health.Kind) -> tuple[int, str]:
     """How many, and some names."""
     now, old = context.clock(), context.clock() - OLD_DAYS * DAY_SECONDS
-    total, names = await survey.find_clients(context.database, kind, now, old, DEMO_NAME)
+    total, names = await health.find_clients(context.database, kind, now, old, DEMO_NAME)
     more = ", and more" if total > len(names) else ""
     return total, f": {', '.join(names)}{more}" if names else ""
 
 
 @of_database("expired_rows", "Run `manage.py purge`, or the server.")
 async def check_expired_rows(context: Context) -> Seen:
-    expired = await survey.count_expired(context.database, context.clock() - DAY_SECONDS)
+    expired = await health.count_expired(context.database, context.clock() - DAY_SECONDS)
     return judge(expired == 0, f"{expired} rows are over for more than a day.")
 
 
@@ -194,6 +194,6 @@ async def check_ended_sessions(context: Context) -> Seen:
     today = now - now % DAY_SECONDS
     for ago in range(SHOWN_DAYS):
         after = today - ago * DAY_SECONDS
-        count = await survey.count_ended(context.database, after, after + DAY_SECONDS)
+        count = await health.count_ended(context.database, after, after + DAY_SECONDS)
         counts.append(f"{time.strftime('%Y-%m-%d', time.gmtime(after))}: {count}")
     return ok(f"Ended on {', '.join(counts)}.")

@@ -22,7 +22,7 @@ from authapi.credentials.client_keys import new_client_key
 from authapi.engines.database import Database
 from authapi.revocation import purging
 from authapi.server.development import DEMO_NAME
-from authapi.store import clients, revocations, survey
+from authapi.store import clients, health, revocations
 from manage import cli
 from settings import Settings
 from tests.conftest import DATABASE_ID, ENGINES, NOW, SECRET, Clock, url_for_settings
@@ -502,9 +502,9 @@ def test_an_open_transaction_that_writes_is_told(settings: Settings) -> None:
             other.transaction(),
         ):
             await other.fetch_all("SELECT 1")
-            assert await asyncio.create_task(survey.oldest_writer(database)) == 0
+            assert await asyncio.create_task(health.oldest_writer(database)) == 0
             await other.fetch_all("SELECT pg_current_xact_id()")
-            assert await asyncio.create_task(survey.oldest_writer(database)) > 0
+            assert await asyncio.create_task(health.oldest_writer(database)) > 0
 
     asyncio.run(act_on())
     assert look(settings)["transactions"].status == "ok"

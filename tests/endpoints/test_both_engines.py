@@ -24,8 +24,8 @@ from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from authapi.store.following import Follower
+from authapi.store.health import ping
 from authapi.store.revocations import Ending
-from authapi.store.survey import ping
 from settings import Settings
 from tables import metadata
 from tests.checks import assert_answer, assert_refused, bearer

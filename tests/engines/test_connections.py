@@ -9,7 +9,7 @@ import pytest
 from authapi.engines.database import Database, explain
 from authapi.engines.postgres import PROXIED
 from authapi.errors import TemporarilyUnavailable
-from authapi.store import survey
+from authapi.store import health
 from tests.conftest import SECRET, make_database
 from tests.postgres import Postgres, database_of
 from tests.proxies import PGBOUNCER, pgbouncer
@@ -63,7 +63,7 @@ def test_who_finds_no_connection_left_waits_for_one_of_ours(postgres: Postgres, 
         async with Database(as_role(made, role)) as database:
             await database.dedicated_connection()
             for _ in range(5):
-                await asyncio.gather(*(survey.ping(database) for _ in range(40)))
+                await asyncio.gather(*(health.ping(database) for _ in range(40)))
 
     asyncio.run(act())
 
@@ -85,7 +85,7 @@ def test_who_gets_none_within_the_limit_is_told_so(postgres: Postgres, made: str
 
     async def act() -> None:
         async with Database(as_role(made, role)) as database:
-            await survey.ping(database)
+            await health.ping(database)
             await asyncio.to_thread(postgres.execute, f"ALTER ROLE {role} CONNECTION LIMIT 0")
             await asyncio.to_thread(
                 postgres.execute,
@@ -93,6 +93,6 @@ def test_who_gets_none_within_the_limit_is_told_so(postgres: Postgres, made: str
             )
             with pytest.raises(TemporarilyUnavailable):
                 for _ in range(20):  # the first may still find the connection that was ended
-                    await survey.ping(database)
+                    await health.ping(database)
 
     asyncio.run(act())

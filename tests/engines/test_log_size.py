@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from authapi.engines.database import Database
-from authapi.store import survey
+from authapi.store import health
 from settings import Settings
 
 LIMIT_BYTES = 4 * 2**20
@@ -22,10 +22,10 @@ def test_the_log_shrinks_when_a_reader_has_gone(settings: Settings, database_fil
                 reader.execute("BEGIN")
                 reader.execute("SELECT * FROM clients").fetchall()
                 for _ in range(WRITES):
-                    await survey.try_to_write(database)
+                    await health.try_to_write(database)
                 grown = log.stat().st_size
             for _ in range(5):
-                await survey.try_to_write(database)
+                await health.try_to_write(database)
             return grown, log.stat().st_size
 
     grown, after = asyncio.run(act())

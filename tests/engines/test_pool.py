@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from authapi.engines.database import Database
 from authapi.errors import TemporarilyUnavailable
-from authapi.store.survey import ping
+from authapi.store.health import ping
 from tests.conftest import Clock, make_database
 from tests.copies import copy_of
 from tests.postgres import Postgres

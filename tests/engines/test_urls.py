@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from authapi.engines import schema, urls
 from authapi.engines.database import Database
-from authapi.store import survey
+from authapi.store import health
 from tables import SCHEMA_REVISION
 from tests.postgres import Postgres, database_of
 from tests.tls import TLSFront
@@ -78,7 +78,7 @@ async def revision(url: str) -> str:
         connection = await database.dedicated_connection()
         assert isinstance(connection, asyncpg.Connection)
         assert connection.is_in_transaction() is False
-        await survey.try_to_write(database)
+        await health.try_to_write(database)
         return str(await database.fetch_val("SELECT version_num FROM alembic_version"))
 
 
