@@ -12,7 +12,7 @@ logger = logging.getLogger("auth.background")
 async def repeat(
     action: Callable[[], Awaitable[object]], seconds: float, first_after: float = 0
 ) -> None:
-    """Until it is cancelled, with a pause of `seconds` after each time, and another one before."""
+    """From `first_after` seconds on until it is cancelled, with a pause of `seconds` between."""
     await asyncio.sleep(first_after)
     while True:
         await attempt(action)
