@@ -13,7 +13,9 @@ CORE := tests/attacks/test_admin.py tests/attacks/test_catalogue.py tests/attack
 	tests/commands/test_client_keys.py tests/commands/test_database.py \
 	tests/commands/test_doctor.py tests/commands/test_manage.py tests/commands/test_public_keys.py \
 	tests/commands/test_running.py \
-	tests/commands/test_signing_keys.py tests/credentials tests/endpoints tests/engines tests/managing \
+	tests/commands/test_signing_keys.py tests/credentials tests/endpoints \
+	tests/engines/test_connections.py tests/engines/test_database.py tests/engines/test_log_size.py tests/engines/test_pool.py \
+	tests/engines/test_urls.py tests/managing \
 	tests/project/test_house.py tests/project/test_ledger.py tests/project/test_security.py tests/project/test_tiers.py tests/project/test_version.py \
 	tests/revocation tests/rules tests/server/test_background.py tests/server/test_limits.py \
 	tests/server/test_development.py tests/server/test_main.py tests/server/test_metrics.py tests/server/test_connections.py \

@@ -16,6 +16,7 @@ NOT_IN_CORE = {
     "tests/clients": "runs the clients of others, each a process, on Node too",
     "tests/commands/test_file_rights.py": "real processes, one for each command",
     "tests/commands/test_mistakes.py": "real processes, one for each command",
+    "tests/engines/test_copying.py": "copies between whole databases, from each engine to each",
     "tests/examples": "hashes passwords, and runs real processes",
     "tests/deploy/test_container.py": "builds an image, and runs it",
     "tests/deploy/test_nginx.py": "real processes, nginx among them",
