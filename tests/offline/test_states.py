@@ -13,6 +13,8 @@ from tests.offline.feed import Exchange, Feed, Twist, honest
 SHORT_LEASE = 0.4
 LATE_SECONDS = 0.5
 """On its way, and yet an answer: a verifier waits for half of the lease beyond its `wait`."""
+TIMER_SECONDS = 0.001
+"""Node's timers count milliseconds, and may ring that much sooner by a clock that is more exact."""
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_an_empty_one_is_unavailable_after_its_patience(
     verifier = start(patience=0.3)
     began = time.monotonic()
     assert verifier.verify(token) == UNAVAILABLE
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 0.3 - TIMER_SECONDS
     assert verifier.judge(token) == UNAVAILABLE
     status = verifier.until_status(last_fault="polling: 503 temporarily_unavailable")
     assert (status["state"], status["lease_left"], status["entries"]) == ("empty", 0, 0)
@@ -315,7 +317,7 @@ def test_patience_never_ends_in_acceptance(feed: Feed, start: Start, token: str)
     verifier.move(60)
     began = time.monotonic()
     assert verifier.verify(token) == UNAVAILABLE
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 0.3 - TIMER_SECONDS
 
 
 # 410
