@@ -102,17 +102,17 @@ def become(typed: list[str], folder: str, environ: dict[str, str], is_ordinary: 
     sys.path[1:1] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     try:
         runpy.run_path(typed[0], run_name="__main__")
-        code: object = 0
+        code = 0
     except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
         code = end.code or 0
-    if not isinstance(code, int):
-        sys.exit(str(code))
     end_at_once(code)
 
 
 def end_at_once(code: int) -> None:
     """As Python does, but it leaves all that was imported where it is: to take that apart would
-    copy each page of memory that is shared with the forker, for a third of a command's time."""
+    copy each page of memory that is shared with the forker, for 41 of a command's 69 ms."""
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # has no public name
     atexit._run_exitfuncs()  # noqa: SLF001  # neither has this
     sys.stdout.flush()
