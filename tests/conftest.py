@@ -24,7 +24,6 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines import schema
 from authapi.engines.database import Database
 from authapi.store import clients as registry
 from authapi.store import database_identity
@@ -32,7 +31,7 @@ from authapi.telemetry.logs import JSONFormatter
 from manage import cli
 from settings import Settings, load_settings
 from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
-from tests.serving import ROOT, stop_watching
+from tests.serving import ROOT, make_tables, stop_watching
 
 SECRET = "correct-horse-battery-staple-for-the-tests"  # nothing else uses it
 NOW = 1_800_000_000.25
@@ -213,7 +212,7 @@ def database_url(database_file: Path) -> str:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file to copy, since to make one takes as long as two hundred copies."""
+    """A SQLite file to copy, with the identity that the tests know."""
     file = tmp_path_factory.mktemp("migrated") / "auth.db"
     asyncio.run(make_database(f"sqlite:///{file}"))
     return file
@@ -247,7 +246,7 @@ def _settings() -> Settings:
 
 async def make_database(url: str) -> None:
     """With the schema, and with the identity that the tests know."""
-    await schema.upgrade(Database(url))
+    await make_tables(url)
     async with Database(url) as database:
         await database_identity.change_identity(database, DATABASE_ID, int(NOW))
 

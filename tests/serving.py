@@ -256,28 +256,36 @@ def create_client(folder: Path, **environ: str) -> str:
 
 def register(database_url: str, *names: str) -> list[str]:
     """Clients of these names, and the tables if there are none. Returns their keys."""
-    keys, url, now = [new_client_key() for _ in names], Database(database_url).url, int(time.time())
-    is_copied = url.dialect == "sqlite" and not Path(url.database).exists()
-    if is_copied:
-        Path(url.database).touch(0o600)
-        Path(url.database).write_bytes(_file_with_tables())
+    keys = [new_client_key() for _ in names]
 
     async def create() -> None:
-        if not is_copied:
-            await schema.upgrade(Database(database_url))
+        await make_tables(database_url)
         async with Database(database_url) as database:
-            if is_copied:
-                await database_identity.change_identity(database, new_database_id(), now)
             for name, key in zip(names, keys, strict=True):
+                now = int(time.time())
                 assert await registry.create_client(database, new_client_id(), name, key, now)
 
     asyncio.run(create())
     return [key.text for key in keys]
 
 
+async def make_tables(database_url: str) -> None:
+    """As `manage.py migrate` does. A SQLite file that is not there is a copy, since to make one
+    takes as long as two hundred copies, with an identity of its own."""
+    database = Database(database_url)
+    if not database.is_sqlite or Path(database.url.database).exists():
+        await schema.upgrade(database)
+        return
+    file = Path(database.url.database)
+    file.touch(0o600)
+    file.write_bytes(await asyncio.to_thread(_file_with_tables))
+    async with database:
+        identity, now = new_database_id(), int(time.time())
+        await database_identity.change_identity(database, identity, now)
+
+
 @cache
 def _file_with_tables() -> bytes:
-    """Of SQLite: to make one takes as long as two hundred copies."""
     with TemporaryDirectory(prefix="tables-") as folder:
         asyncio.run(schema.upgrade(Database(f"sqlite:///{folder}/auth.db")))
         return Path(folder, "auth.db").read_bytes()
