@@ -74,7 +74,7 @@ def _tables() -> list[sa.Table]:
 
 async def _demand_empty(target: Database) -> None:
     for table in set(_tables()) - {identity}:
-        if await target.fetch_all(_first(table)):
+        if await target.fetch_all(sa.select(_key(table)).limit(1)):
             raise CopyRefused(f"The target has rows in {table.name}; it must be empty.")
 
 
