@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines import copying, schema
+from authapi.engines import copying
 from authapi.engines.copying import COPIED_AT_ONCE, CopyRefused
 from authapi.engines.database import Database
 from authapi.engines.sqlite_files import server_lock
@@ -31,7 +31,7 @@ from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, SECRET, new_url, url_for_settings
 from tests.copies import end
 from tests.postgres import MIGRATED, Postgres
-from tests.serving import ROOT, request, run, serve, watched
+from tests.serving import ROOT, make_tables, request, run, serve, watched
 from tests.sqlite import opened
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -235,7 +235,7 @@ def test_a_target_with_rows_is_refused_and_kept(
         "clients": "INSERT INTO clients (id, name, created_at) VALUES ('x', 'x', 1)",
         "revoked_jtis": "INSERT INTO revoked_jtis VALUES ('x', 'x', 1, 1, NULL, NULL, NULL)",
     }[table]
-    asyncio.run(schema.upgrade(Database(target_url)))
+    asyncio.run(make_tables(target_url))
     ask(target_url, insert)
     before = rows(target_url)
     with pytest.raises(CopyRefused, match=f"has rows in {table}"):
@@ -261,7 +261,7 @@ SPOILS = {
 
 def spoil(url: str, statement: str) -> None:
     """The target changes what it is given, by a trigger of its own."""
-    asyncio.run(schema.upgrade(Database(url)))
+    asyncio.run(make_tables(url))
     table = re.findall(r"clients|client_keys|revoked_jtis", statement)[0]
     statement = statement.replace("client_id = new.id", "id = new.id")
     if url.startswith("sqlite"):

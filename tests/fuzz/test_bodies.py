@@ -1,6 +1,5 @@
 """Whatever comes as a body is answered in the one shape, with no 5xx and no echo."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -13,14 +12,11 @@ from marshmallow import fields
 from starlette.testclient import TestClient
 
 from app import create_app
-from authapi.credentials.client_keys import new_client_id, new_client_key
-from authapi.engines import schema
-from authapi.engines.database import Database
-from authapi.store import clients as registry
 from settings import load_settings
 from tests.checks import assert_answer, assert_refused
-from tests.conftest import NOW, SECRET, Clock
+from tests.conftest import SECRET, Clock
 from tests.fuzz.budget import budget
+from tests.serving import register
 
 FIELDS = {"/login": "client_key", "/refresh-token": "refresh_token", "/logout": "access_token"}
 OPTIONAL = ("everywhere", "scope", "verifiers")
@@ -100,21 +96,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "REVOCATION_MAX_AGE_SECONDS": "60",
         }
     )
-    key = new_client_key()
-
-    async def prepare() -> None:
-        await schema.upgrade(Database(settings.database_url))
-        async with Database(settings.database_url) as database:
-            assert await registry.create_client(database, new_client_id(), "fuzzed", key, int(NOW))
-
-    asyncio.run(prepare())
+    (key,) = register(settings.database_url, "fuzzed")
     lines, root = Lines(), logging.getLogger()
     root.addHandler(lines)
     audit = logging.getLogger("auth.audit")
     level, audit.level = audit.level, logging.INFO
     app = create_app(settings, Clock())
     with TestClient(app, raise_server_exceptions=False) as api:
-        yield Service(api, key.text, lines)
+        yield Service(api, key, lines)
     audit.level = level
     root.removeHandler(lines)
 

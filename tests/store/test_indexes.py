@@ -8,14 +8,13 @@ import pytest
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import ClauseElement
 
-from authapi.engines import schema
-from authapi.engines.database import Database
 from authapi.store import administration, database_identity, kept_answers, own_keys
 from authapi.store import client_keys as key_registry
 from authapi.store import clients as registry
 from authapi.store import revocations as endings
 from authapi.store import sessions as store
 from tables import metadata
+from tests.serving import make_tables
 from tests.sqlite import opened
 
 STATEMENTS = {
@@ -43,7 +42,7 @@ ASKS_NOTHING = {
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - LISTS_ALL - ASKS_NOTHING))
 def test_no_question_reads_a_whole_table(name: str, tmp_path: Path) -> None:
-    asyncio.run(schema.upgrade(Database(f"sqlite:///{tmp_path}/auth.db")))
+    asyncio.run(make_tables(f"sqlite:///{tmp_path}/auth.db"))
     compiled = STATEMENTS[name].compile(dialect=pysqlite.dialect(paramstyle="named"))
     with opened(tmp_path / "auth.db") as database:
         plan = database.execute(
