@@ -2,29 +2,19 @@
 take half a second takes none.
 
 Whoever connects to its socket (`ask`) sends what is to be run, with its standard input, output and
-error, and is told the process's id, and how it ended. It is the same code from its first line on,
-with its own environment, folder, console and signals; only what Python does with its memory at the
-end is left out.
+error, and is told the process's id, and how it ended.
 """
 
-import atexit
-import ctypes
 import gc
 import json
 import os
-import runpy
 import signal
 import socket
 import sys
-import threading
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
-import coverage
-
-_DROP_FROM_BOUNDING_SET = 24  # of prctl(2)
-_VERSION_3 = 0x20080522  # of capset(2), with room for 64 capabilities
+from tests.forked import become
 
 
 class Forker:
@@ -87,48 +77,6 @@ class Forker:
                     asker.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
                 except BrokenPipeError:
                     pass  # who asked is gone
-
-
-def become(typed: list[str], folder: str, environ: dict[str, str], is_ordinary: bool) -> None:
-    """What Python does between its start and the first line of a script."""
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environ)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if is_ordinary:
-        _give_up_privileges()
-    coverage.process_startup(force=True)  # if the environment says so
-    sys.argv, sys.path[0] = typed, str(Path(folder, typed[0]).parent)
-    sys.path[1:1] = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    try:
-        runpy.run_path(typed[0], run_name="__main__")
-        code = 0
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            raise
-        code = end.code or 0
-    end_at_once(code)
-
-
-def end_at_once(code: int) -> None:
-    """As Python does, but it leaves all that was imported where it is: to take that apart would
-    copy each page of memory that is shared with the forker, for 41 of a command's 69 ms."""
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # has no public name
-    atexit._run_exitfuncs()  # noqa: SLF001  # neither has this
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _give_up_privileges() -> None:
-    """What `setpriv --bounding-set=-all --inh-caps=-all` does, and its next start of a program."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = 0
-    while libc.prctl(_DROP_FROM_BOUNDING_SET, number, 0, 0, 0) == 0:
-        number += 1
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
-    none = (ctypes.c_uint32 * 6)()
-    assert libc.capset(header, none) == 0, os.strerror(ctypes.get_errno())
 
 
 def main(path: str) -> None:

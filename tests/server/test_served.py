@@ -224,6 +224,7 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, workers: str, status
 
 
 def test_two_workers_answer_as_one(tmp_path: Path) -> None:
+    """With something between, none is a fork: each is a Python of its own, as for a user."""
     environ = {"SECRET_KEY": "s" * 32, "WORKERS": "2"}
     key = create_client(tmp_path, **environ)
 
@@ -237,7 +238,7 @@ def test_two_workers_answer_as_one(tmp_path: Path) -> None:
     # Each request is on a connection, and so perhaps at a worker, of its own.
     kept = httpx.Limits(max_keepalive_connections=0)
     with (
-        serve(tmp_path, **environ) as served,
+        serve(tmp_path, launcher=("env",), **environ) as served,
         httpx.Client(base_url=served.url, limits=kept) as http,
         ThreadPoolExecutor(20) as pool,
     ):
