@@ -22,8 +22,13 @@ from authapi.telemetry import audit
 from authapi.web import managing_schemas as schemas
 from authapi.web.answers import Answer, Handler
 from authapi.web.bodies import read_json
-from authapi.web.preconditions import idempotency_key, tag_of, versions_wanted
-from authapi.web.requests import id_in_path, parameters_of
+from authapi.web.requests import (
+    id_in_path,
+    idempotency_key,
+    parameters_of,
+    tag_of,
+    versions_wanted,
+)
 from handlers import State
 
 

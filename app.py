@@ -25,8 +25,8 @@ from authapi.server.main import collect_garbage_less_often, main
 from authapi.service import Service, create_database
 from authapi.telemetry.logs import configure_logging
 from authapi.telemetry.version import VERSION
-from authapi.web.answers import exception_handlers
 from authapi.web.endpoints import Endpoints
+from authapi.web.exceptions import exception_handlers
 from authapi.web.metadata import (
     INTROSPECTION_PATH,
     JWKS_PATH,

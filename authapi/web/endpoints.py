@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authapi import deadline
 from authapi.errors import Refusal
 from authapi.telemetry.counting import counts
-from authapi.web.answers import Handler, answer_http_exception, answer_refusal
+from authapi.web.answers import Handler
+from authapi.web.exceptions import answer_http_exception, answer_refusal
 
 
 class Endpoint(Route):

@@ -1,4 +1,4 @@
-"""What is read of a request's head: the values of a header, its query, its id, its sender."""
+"""What is read of a request's head: its headers, its query, its id, its sender."""
 
 import asyncio
 import itertools
@@ -23,6 +23,8 @@ HOLDING = "auth_api.holding"
 _WAIT = re.compile(r"[0-4](\.[0-9]{1,3})?|5(\.0{1,3})?")
 """Less than a stop waits for requests: see `STOP_SECONDS`."""
 _SANE_ID = re.compile(rb"[0-9A-Za-z._-]{1,64}")
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_KEY = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]{16,128})"|([0-9A-Za-z._~+/=:-]{16,128})')
 _PROCESS = secrets.token_hex(6)
 _requests = itertools.count(1)  # cheaper than randomness, and as unique
 
@@ -34,6 +36,42 @@ def values_of(name: bytes, headers: Headers) -> list[bytes]:
         if each == name:
             values.append(value)
     return values
+
+
+def versions_wanted(headers: Headers) -> set[str] | None:
+    """Those of `If-Match`, of which there must be one (RFC 9110, 13.1.1); None is any.
+
+    A weak one is none of ours. Raises `InvalidRequest` for what is no list of tags.
+    """
+    values = values_of(b"if-match", headers)
+    if not values:
+        return None
+    text = b",".join(values).decode("latin-1").strip()
+    if text == "*":
+        return None
+    tags = [_TAG.fullmatch(each.strip()) for each in text.split(",")]
+    if not all(tags):
+        raise InvalidRequest("no list of tags in If-Match")
+    return {tag[2] for tag in tags if tag and not tag[1]}
+
+
+def tag_of(version: str) -> str:
+    """For the header `ETag`."""
+    return f'"{version}"'
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Of the one `Idempotency-Key`, quoted or not: 16 to 128 characters.
+
+    A shorter one is not random enough to be told from another's. Raises `InvalidRequest`.
+    """
+    values = values_of(b"idempotency-key", headers)
+    if not values:
+        return None
+    match = _KEY.fullmatch(b"".join(values).decode("latin-1").strip())
+    if len(values) > 1 or match is None:
+        raise InvalidRequest("no Idempotency-Key")
+    return match[1] or match[2]
 
 
 def parameters_of(request: Request[Any], *names: str) -> dict[str, str]:

@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authapi import deadline
 from authapi.request_errors import NotFound
 from authapi.telemetry.counting import counts
-from authapi.web.answers import Answer, Handler, exception_handlers
+from authapi.web.answers import Answer, Handler
 from authapi.web.endpoints import Endpoint, Endpoints
+from authapi.web.exceptions import exception_handlers
 from authapi.web.requests import OriginMiddleware
 
 
