@@ -56,7 +56,7 @@ def _make_secret(path: Path) -> None:
 
 async def register_demo_client(database: Database) -> str | None:
     """On the very first start, the key of a new client; None where there are clients already."""
-    if await clients.list_clients(database):
+    if await clients.count_clients(database):
         return None
     key = new_client_key()
     now = int(time.time())

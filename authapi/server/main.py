@@ -135,7 +135,7 @@ async def prepare(settings: Settings, port: int) -> str:
     async with database:
         if client_key := await development.register_demo_client(database):
             return development.welcome(client_key, settings.host, port)
-        count = len(await clients.list_clients(database))
+        count = await clients.count_clients(database)
     file = database.url.database
     return development.welcome_back(file, count, settings.host, port)
 

@@ -33,11 +33,11 @@ async def find_named(database: Database, name_or_id: str) -> Row | None:
     return await database.fetch_one(FIND_NAMED, {"text": name_or_id})
 
 
-LIST_CLIENTS = sa.select(clients).order_by(clients.c.created_at, clients.c.name)
+COUNT_CLIENTS = sa.select(sa.func.count()).select_from(clients)
 
 
-async def list_clients(database: Database) -> list[Row]:
-    return await database.fetch_all(LIST_CLIENTS)
+async def count_clients(database: Database) -> int:
+    return int(await database.fetch_val(COUNT_CLIENTS))
 
 
 # The columns are named, so that one that is added later takes its default here.

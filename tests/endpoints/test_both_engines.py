@@ -137,12 +137,10 @@ def test_a_name_is_given_once(settings: Settings) -> None:
             )
         )
         assert sorted(outcomes) == [False] * 4 + [True]
-        (client,) = await registry.list_clients(database)
-        assert client["name"] == "billing"
-        for given in ("billing", client["id"]):
-            found = await registry.find_named(database, given)
-            assert found is not None
-            assert found["id"] == client["id"]
+        assert await registry.count_clients(database) == 1
+        client = await registry.find_named(database, "billing")
+        assert client is not None
+        assert await registry.find_named(database, client["id"]) == client
         assert await registry.find_named(database, "x") is None
         keys = await database.fetch_all("SELECT client_id FROM client_keys")
         assert [key["client_id"] for key in keys] == [client["id"]]

@@ -119,7 +119,8 @@ async def fill(url: str) -> None:
             (client_keys, "last_used_at"),
         ):
             await database.fetch_all(table.update().values({column: 123}))
-        (client, *_) = await registry.list_clients(database)
+        client = await registry.find_named(database, name)
+        assert client is not None
         begun = {"sid": "a", "client_id": client["id"], "key_id": "b", "era": 1.5, "expires_at": 9}
         await database.fetch_all(counted_sessions.insert().values(begun))
         await endings.mark_registry_changed(database, NOW)

@@ -33,7 +33,7 @@ STATEMENTS = {
     if name.isupper() and isinstance(statement, ClauseElement)
 }
 TABLES = "|".join([*metadata.tables, "ended", "eras", "successors"])
-LISTS_ALL = {"LIST_CLIENTS", "COUNT_ADMINISTRATORS", "PING"}  # for operators, and one row of any
+LISTS_ALL = {"COUNT_CLIENTS", "COUNT_ADMINISTRATORS", "PING"}  # for operators, and one row of any
 ASKS_NOTHING = {
     *("ADD_CLIENT", "ADD_KEY", "COUNT_IN", "KEEP_ANSWER", "SPEND_ASSERTION"),
     *("CHANGE_IDENTITY", "REMEMBER_PURGE", "RAISE_ISSUED_UNTIL"),

@@ -100,7 +100,7 @@ def register(client: TestClient, name: str = "door", scope: str = "a b") -> str:
 def count(api: ServedRoutes) -> tuple[int, int]:
     """Clients, and what was to be written with them."""
     ours = on_database(api, Database.fetch_all, "SELECT * FROM notes")
-    return len(on_database(api, clients.list_clients)), len(ours)
+    return on_database(api, clients.count_clients), len(ours)
 
 
 def test_what_is_written_with_a_client_is_written_or_neither_is(
