@@ -30,6 +30,7 @@ from authapi.store import database_identity
 from authapi.telemetry.logs import JSONFormatter
 from manage import cli
 from settings import Settings, load_settings
+from tests.inline import Client
 from tests.postgres import MIGRATED, Postgres, make_files, memory, run_postgres
 from tests.serving import ROOT, make_tables, stop_watching
 
@@ -277,7 +278,7 @@ def registered(register: Register) -> Registered:
 
 @pytest.fixture
 def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, clock)) as client:
+    with Client(create_app(settings, clock)) as client:
         yield client
 
 
@@ -293,7 +294,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator
     file = tmp_path_factory.mktemp("shared") / "auth.db"
     settings = settings_of(f"sqlite:///{file}", 60, migrated)
     registered = new_client(settings, "reporting")
-    with TestClient(create_app(settings, Clock())) as api:
+    with Client(create_app(settings, Clock())) as api:
         yield Shared(api, registered)
 
 
@@ -307,7 +308,7 @@ def restart(
 
         def restart() -> TestClient:
             stack.close()
-            return stack.enter_context(TestClient(create_app(settings, clock)))
+            return stack.enter_context(Client(create_app(settings, clock)))
 
         yield restart
 
