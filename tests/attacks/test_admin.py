@@ -17,6 +17,7 @@ from settings import load_settings
 from tests.attacks.recipes import Json, load, parameters
 from tests.checks import assert_answer, bearer
 from tests.conftest import NOW, SECRET, Clock, make_database
+from tests.inline import Client
 
 CASES = load("admin.json")
 WHO = {
@@ -80,7 +81,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
 
     asyncio.run(prepare())
     settings = load_settings({"SECRET_KEY": SECRET, "DATABASE_URL": url, "MANAGEMENT": "on"})
-    with TestClient(create_app(settings, Clock())) as api:
+    with Client(create_app(settings, Clock())) as api:
         yield attack(api, ids, keys)
 
 

@@ -32,6 +32,7 @@ from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, Clock, make_database
 from tests.counting import CountingDatabase
 from tests.forge import ACCESS_CLAIMS
+from tests.inline import Client
 from tests.serving import Served, serve
 
 TOKENS = load("tokens.json")
@@ -97,7 +98,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     )
     database = CountingDatabase(settings.database_url)
     app = create_app(settings, Clock(), lambda url: database)
-    with TestClient(app, raise_server_exceptions=False) as api:
+    with Client(app, raise_server_exceptions=False) as api:
         yield Attacked(api, database, Forger(NOW, key))
 
 

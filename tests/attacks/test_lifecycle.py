@@ -13,6 +13,7 @@ from tests import forge
 from tests.attacks.recipes import CURRENT
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register, Registered
+from tests.inline import Client
 from tests.sqlite import opened
 
 Pair = dict[str, str]
@@ -249,10 +250,10 @@ def test_a_token_of_one_client_is_not_another_clients(
 def test_a_key_that_was_not_kept_opens_nothing(
     settings: Settings, registered: Registered, clock: Clock
 ) -> None:
-    with TestClient(create_app(settings, clock)) as before:
+    with Client(create_app(settings, clock)) as before:
         pair = log_in(before, registered)
         assert_opens(before, pair)
-    with TestClient(create_app(replace(settings, secret_key=CURRENT), clock)) as after:
+    with Client(create_app(replace(settings, secret_key=CURRENT), clock)) as after:
         assert_opens_nothing(after, pair)
         token = pair["access_token"]
         response = after.post("/logout", headers=bearer(token))

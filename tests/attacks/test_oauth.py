@@ -23,6 +23,7 @@ from tests import forge
 from tests.attacks.recipes import Json, load
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, SECRET, Clock, make_database
+from tests.inline import Client
 
 CASES = load("oauth.json")
 PATHS = {"token": "/oauth/token", "revoke": "/oauth/revoke", "introspect": "/oauth/introspect"}
@@ -98,7 +99,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
             "REVOCATION_MAX_AGE_SECONDS": "0",
         }
     )
-    with TestClient(create_app(settings, Clock()), raise_server_exceptions=False) as api:
+    with Client(create_app(settings, Clock()), raise_server_exceptions=False) as api:
         yield Attacked(api, keys)
 
 

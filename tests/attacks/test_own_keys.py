@@ -22,6 +22,7 @@ from tests.assertions import claims
 from tests.attacks.recipes import Json, load
 from tests.checks import assert_answer, bearer, in_capitals
 from tests.conftest import NOW, SECRET, Clock, make_database
+from tests.inline import Client
 from tests.signing import ES256
 
 CASES = load("own_keys.json")
@@ -60,7 +61,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     own, foreign = new_client_id(), new_client_id()
     clock = Clock()
     asyncio.run(prepare(url, own, foreign, keys))
-    with TestClient(create_app(settings, clock), raise_server_exceptions=False) as api:
+    with Client(create_app(settings, clock), raise_server_exceptions=False) as api:
         tokens = log_in(api, keys)
         clock.advance(1)
         asyncio.run(revoke(url, keys["revoked"].id))

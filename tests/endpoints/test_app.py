@@ -13,6 +13,7 @@ from settings import Settings
 from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Clock, Shared
+from tests.inline import Client
 
 ALLOWED = {
     "/login": {"POST"},
@@ -61,7 +62,7 @@ def test_these_are_the_routes() -> None:
 
 
 def test_where_it_manages_its_paths_are_its_own(settings: Settings, clock: Clock) -> None:
-    with TestClient(create_app(replace(settings, management="on"), clock)) as api:
+    with Client(create_app(replace(settings, management="on"), clock)) as api:
         for path, allowed in MANAGED.items():
             response = api.request("PUT", path)
             assert_refused(response, 405, "method_not_allowed")
@@ -101,15 +102,15 @@ async def broken(request: Request) -> Response:
 def test_a_fault_of_ours_is_a_500_of_the_one_shape(settings: Settings) -> None:
     app = create_app(settings)
     app.router.routes.append(Route("/broken", broken))
-    with TestClient(app, raise_server_exceptions=False) as api:
+    with Client(app, raise_server_exceptions=False) as api:
         assert_refused(api.get("/broken"), 500, "server_error", "a secret")
 
 
 def test_a_previous_secret_verifies_but_does_not_sign(settings: Settings, clock: Clock) -> None:
     rotated = replace(settings, secret_key="n" * 32, secret_key_fallbacks=(settings.secret_key,))
     old = forge.token()
-    with TestClient(create_app(rotated, clock)) as api:
+    with Client(create_app(rotated, clock)) as api:
         assert_answer(api.get("/secure-data", headers=bearer(old)), 200)
     retired = replace(rotated, secret_key_fallbacks=())
-    with TestClient(create_app(retired, clock)) as api:
+    with Client(create_app(retired, clock)) as api:
         assert_refused(api.get("/secure-data", headers=bearer(old)), 401, "invalid_token")

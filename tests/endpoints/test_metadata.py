@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
 from tests import signing
 from tests.checks import assert_refused
 from tests.conftest import Clock
+from tests.inline import Client
 
 PATH = "/.well-known/oauth-authorization-server"
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
@@ -20,7 +20,7 @@ ALGORITHMS = ["ES256", "RS256", "Ed25519", "EdDSA"]
 
 def test_it_says_what_there_is_and_where(settings: Settings, clock: Clock) -> None:
     served = replace(settings, token_issuer="https://auth.example")
-    with TestClient(create_app(served, clock)) as api:
+    with Client(create_app(served, clock)) as api:
         response = api.get(
             PATH, headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
         )
@@ -46,7 +46,7 @@ def test_the_public_keys_are_named_where_there_are_some(
 ) -> None:
     file = signing.write(tmp_path / "keys.json", signing.ES256().jwk)
     served = replace(settings, token_issuer="http://127.0.0.1:8000/", signing_keys_file=str(file))
-    with TestClient(create_app(served, clock)) as api:
+    with Client(create_app(served, clock)) as api:
         document = api.get(PATH).json()
         assert document["issuer"] == "http://127.0.0.1:8000/"
         assert document["token_endpoint"] == "http://127.0.0.1:8000/oauth/token"
@@ -57,5 +57,5 @@ def test_the_public_keys_are_named_where_there_are_some(
 def test_nobody_finds_it_by_a_name_that_is_no_url(
     settings: Settings, clock: Clock, issuer: str
 ) -> None:
-    with TestClient(create_app(replace(settings, token_issuer=issuer), clock)) as api:
+    with Client(create_app(replace(settings, token_issuer=issuer), clock)) as api:
         assert_refused(api.get(PATH), 404, "not_found")

@@ -19,6 +19,7 @@ from tests import forge
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Register, Registered
 from tests.counting import CountingDatabase
+from tests.inline import Client
 from tests.sqlite import opened
 from tests.steps import assert_not_refreshed, log_out, refresh
 
@@ -311,7 +312,7 @@ def test_a_refresh_by_another_key_of_the_client_counts_for_both(
 @pytest.fixture
 def limited(settings: Settings, registered: Registered, clock: Clock) -> Iterator[TestClient]:
     limits = {"login_failures_by_address": "3/minute", "logins_by_client": "4/minute"}
-    with TestClient(create_app(replace(settings, **limits), clock)) as api:  # type: ignore[arg-type]  # each is a text
+    with Client(create_app(replace(settings, **limits), clock)) as api:  # type: ignore[arg-type]  # each is a text
         yield api
 
 
@@ -353,7 +354,7 @@ def test_questions_are_as_few_as_at_the_five(
 ) -> None:
     database = CountingDatabase(settings.database_url)
     fresh = replace(settings, revocation_max_age_seconds=60)
-    with TestClient(create_app(fresh, clock, lambda url: database)) as api:
+    with Client(create_app(fresh, clock, lambda url: database)) as api:
         token = grant(api, registered)["access_token"]
         database.asked.clear()
         grant(api, registered)

@@ -24,6 +24,7 @@ from tests import forge
 from tests.assertions import assertion, public_pem, shown
 from tests.checks import assert_answer, assert_refused, bearer, in_capitals
 from tests.conftest import ENGINES, NOW, Clock, Do, Registered, url_for_settings
+from tests.inline import Client
 from tests.signing import ES256, Ed25519
 
 SHOWN = {"message": "If that was a client key, it opens nothing any more."}
@@ -265,7 +266,7 @@ def test_a_client_has_a_bounded_number_of_keys(
 def behind(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     """A worker that judges by a copy of its start."""
     slow = replace(settings, workers=2, revocation_max_age_seconds=60, revocation_poll_seconds=60)
-    with TestClient(create_app(slow, clock)) as api:
+    with Client(create_app(slow, clock)) as api:
         yield api
 
 
@@ -322,7 +323,7 @@ def test_whoever_guesses_the_proof_is_slowed_down(
     settings: Settings, billing: Registered, clock: Clock
 ) -> None:
     limited = replace(settings, login_failures_by_address="3/hour")
-    with TestClient(create_app(limited, clock)) as api:
+    with Client(create_app(limited, clock)) as api:
         as_client = session(api, billing.key)
         for _ in range(3):
             refused = ask_next(api, new_client_key().text, as_client)
@@ -334,7 +335,7 @@ def test_the_only_administrator_keeps_its_last_key(
     settings: Settings, do: Do, clock: Clock
 ) -> None:
     root = create(do, "root", "keys:self admin:write")
-    with TestClient(create_app(replace(settings, management="on"), clock)) as api:
+    with Client(create_app(replace(settings, management="on"), clock)) as api:
         as_client = session(api, root.key)
         assert_refused(end(api, as_client, root.key_id), 409, "last_administrator")
         made = rotate(api, root.key)
@@ -393,14 +394,14 @@ def test_whoever_guesses_keys_so_is_slowed_down(
     settings: Settings, billing: Registered, clock: Clock
 ) -> None:
     limited = replace(settings, login_failures_by_address="3/hour")
-    with TestClient(create_app(limited, clock)) as api:
+    with Client(create_app(limited, clock)) as api:
         for _ in range(3):
             assert_answer(end_shown(api, new_client_key().text), 200)
         assert_refused(end_shown(api, billing.key), 429, "too_many_failures")
         assert_refused(
             api.post("/login", json={"client_key": billing.key}), 429, "too_many_failures"
         )
-    with TestClient(create_app(settings, clock)) as api:
+    with Client(create_app(settings, clock)) as api:
         log_in(api, billing.key)
 
 
@@ -575,7 +576,7 @@ def test_an_assertion_that_does_not_count_ends_nothing_and_is_a_failed_login(
     settings: Settings, signing: str, clock: Clock, kind: str
 ) -> None:
     limited = replace(settings, login_failures_by_address="1/hour")
-    with TestClient(create_app(limited, clock)) as api:
+    with Client(create_app(limited, clock)) as api:
         key = NEXT if kind == "by another key" else PRIVATE
         text = assertion(key, signing, **WRONG.get(kind, {}))
         if kind == "torn":
@@ -588,5 +589,5 @@ def test_an_assertion_that_does_not_count_ends_nothing_and_is_a_failed_login(
         assert time.perf_counter() - began >= SHOWN_SECONDS
         refused = end_signed(api, assertion(PRIVATE, signing))
         assert_refused(refused, 429, "too_many_failures")
-    with TestClient(create_app(settings, clock)) as api:
+    with Client(create_app(settings, clock)) as api:
         log_in_signed(api, signing, PRIVATE, 200)

@@ -22,6 +22,7 @@ from tests import forge
 from tests.assertions import assertion, public_pem, shown
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import ENGINES, NOW, Clock, Do, Registered, url_for_settings
+from tests.inline import Client
 from tests.signing import ES256, RS256, Ed25519, Key
 
 KEYS: dict[str, Key] = {"ES256": ES256(), "RS256": RS256(), "Ed25519": Ed25519()}
@@ -107,7 +108,7 @@ def test_an_assertion_counts_once_on_whichever_node(
         refused = ask(api, text, path, token="x")
         assert_refused(refused, 401, "invalid_client", text, scheme="Basic")
     if settings.database_url.startswith("postgresql"):  # a file is served by one server
-        with TestClient(create_app(settings, clock)) as other:
+        with Client(create_app(settings, clock)) as other:
             assert_not_let_in(other, text)
     again = signer.sign(jti=json.loads(forge.decode(text.split(".")[1]))["jti"], exp=int(NOW) + 30)
     assert_not_let_in(api, again)
@@ -298,7 +299,7 @@ def test_it_is_told_and_counted_as_a_key_is(
 @pytest.fixture
 def limited(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     limited = replace(settings, login_failures_by_address="3/minute")
-    with TestClient(create_app(limited, clock)) as api:
+    with Client(create_app(limited, clock)) as api:
         yield api
 
 

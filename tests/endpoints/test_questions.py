@@ -12,6 +12,7 @@ from tests import forge
 from tests.checks import bearer
 from tests.conftest import Clock, Registered
 from tests.counting import CountingDatabase
+from tests.inline import Client
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def database(settings: Settings) -> CountingDatabase:
 
 @pytest.fixture
 def api(settings: Settings, clock: Clock, database: CountingDatabase) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, clock, lambda url: database)) as client:
+    with Client(create_app(settings, clock, lambda url: database)) as client:
         yield client
 
 

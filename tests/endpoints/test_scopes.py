@@ -23,6 +23,7 @@ from settings import Settings
 from tests import forge
 from tests.checks import BARE_CHALLENGE, assert_answer, assert_refused, bearer
 from tests.conftest import NOW, Clock, Registered
+from tests.inline import Client
 
 GRANTED = "reports:read reports:write"
 
@@ -54,7 +55,7 @@ async def report(request: Request[State]) -> Answer:
 def api(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     app = create_app(settings, clock)
     app.router.routes.append(Route("/report", report))
-    with TestClient(app) as client:
+    with Client(app) as client:
         yield client
 
 

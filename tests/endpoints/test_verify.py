@@ -12,6 +12,7 @@ from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Clock, Register, Registered
 from tests.counting import CountingDatabase
+from tests.inline import Client
 from tests.sqlite import opened
 from tests.steps import log_out
 
@@ -111,7 +112,7 @@ def test_a_client_that_is_gone_opens_nothing(
 @pytest.fixture
 def counted(settings: Settings, clock: Clock) -> Iterator[tuple[TestClient, CountingDatabase]]:
     database = CountingDatabase(settings.database_url)
-    with TestClient(create_app(settings, clock, lambda url: database)) as api:
+    with Client(create_app(settings, clock, lambda url: database)) as api:
         yield api, database
 
 

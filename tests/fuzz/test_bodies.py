@@ -16,6 +16,7 @@ from settings import load_settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import SECRET, Clock
 from tests.fuzz.budget import budget
+from tests.inline import Client
 from tests.serving import register
 
 FIELDS = {"/login": "client_key", "/refresh-token": "refresh_token", "/logout": "access_token"}
@@ -102,7 +103,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     audit = logging.getLogger("auth.audit")
     level, audit.level = audit.level, logging.INFO
     app = create_app(settings, Clock())
-    with TestClient(app, raise_server_exceptions=False) as api:
+    with Client(app, raise_server_exceptions=False) as api:
         yield Service(api, key, lines)
     audit.level = level
     root.removeHandler(lines)

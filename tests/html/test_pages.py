@@ -22,6 +22,7 @@ from authapi.telemetry.version import VERSION
 from settings import Settings
 from tests.checks import assert_refused
 from tests.conftest import Clock, Registered
+from tests.inline import Client
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PATHS = ["/", "/docs"]
@@ -85,7 +86,7 @@ def away(settings: Settings, clock: Clock) -> Iterator[TestClient]:
     def create(settings: Settings) -> Database:
         return Away(settings.database_url)
 
-    with TestClient(create_app(served, clock, create)) as api:
+    with Client(create_app(served, clock, create)) as api:
         yield api
 
 
@@ -125,7 +126,7 @@ def test_the_lines_have_the_address_of_the_service_and_none_that_a_caller_made_u
     settings: Settings, clock: Clock, issuer: str, at: str
 ) -> None:
     evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil"}
-    with TestClient(create_app(replace(settings, token_issuer=issuer), clock)) as api:
+    with Client(create_app(replace(settings, token_issuer=issuer), clock)) as api:
         page = api.get("/docs", headers=evil).text
     assert "evil" not in page
     assert f"{at}login" in page

@@ -14,6 +14,7 @@ from settings import Settings
 from tests import forge, signing
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Trail
+from tests.inline import Client
 from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 from tests.steps import assert_alive, assert_session_is_over
 
@@ -267,7 +268,7 @@ def test_an_id_that_is_none_is_not_found(root: Admin, client_id: str) -> None:
 @on_one_engine
 def test_where_it_is_not_on_its_paths_are_unknown(settings: Settings, clock: Clock) -> None:
     """Whoever calls, and whatever their scopes."""
-    with TestClient(create_app(replace(settings, management="off"), clock)) as api:
+    with Client(create_app(replace(settings, management="off"), clock)) as api:
         stranger = Admin(api, "", "", forge.token(scope=ROOT_SCOPES))
         for route in managing:
             for method in route.handlers:
@@ -302,7 +303,7 @@ def test_where_verifiers_elsewhere_may_be_it_is_answered_when_they_know(
     file = signing.write(tmp_path / "keys.json", signing.ES256("one").jwk)
     chosen = replace(settings, signing_keys_file=str(file), feed_lease_seconds=1, workers=2)
     root = administer("root")
-    with TestClient(create_app(chosen, clock)) as api:
+    with Client(create_app(chosen, clock)) as api:
         elsewhere = replace(root, api=api, token=log_in(api, root.key)["access_token"])
         began = time.monotonic()
         elsewhere.change(root.id, metadata={})

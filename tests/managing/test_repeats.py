@@ -15,6 +15,7 @@ from authapi.revocation.purging import purge_when_settled
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import SECRET, Clock, Trail
+from tests.inline import Client
 from tests.managing.conftest import ROOT_SCOPES, Admin, Administer, log_in, on_one_engine
 
 LESSER = "admin:read admin:write reports:read"
@@ -130,7 +131,7 @@ def test_a_repeat_outlives_a_change_of_the_secret_and_not_its_loss(
     changed = replace(settings, secret_key="n" * 32)
     for fallbacks, status in (((SECRET,), 201), ((), 422)):
         chosen = replace(changed, secret_key_fallbacks=fallbacks)
-        with TestClient(create_app(chosen, clock)) as api:
+        with Client(create_app(chosen, clock)) as api:
             again = Admin(api, root.id, root.key, log_in(api, root.key)["access_token"])
             response = make(again)
             assert response.status_code == status

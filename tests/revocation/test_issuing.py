@@ -14,6 +14,7 @@ from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import DATABASE_ID, NOW, Clock, Registered, make_database
 from tests.copies import end
+from tests.inline import Client
 from tests.postgres import Postgres
 from tests.steps import assert_not_refreshed, log_out
 
@@ -59,12 +60,12 @@ def test_a_token_that_lives_longer_than_tokens_do_now_is_ended_for_its_life(
     settings: Settings, registered: Registered, clock: Clock
 ) -> None:
     """Of a server that had other settings."""
-    with TestClient(create_app(settings, clock)) as api:
+    with Client(create_app(settings, clock)) as api:
         pair = assert_answer(api.post("/login", json={"client_key": registered.key}), 200)
-    with TestClient(create_app(replace(settings, access_token_seconds=60), clock)) as shorter:
+    with Client(create_app(replace(settings, access_token_seconds=60), clock)) as shorter:
         log_out(shorter, pair["access_token"])
     clock.advance(600)
-    with TestClient(create_app(settings, clock)) as again:
+    with Client(create_app(settings, clock)) as again:
         assert_dead(again, pair)
 
 

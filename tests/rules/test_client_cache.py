@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from starlette.testclient import TestClient
-
 from app import create_app
 from authapi.credentials.client_keys import new_client_id, new_client_key
 from authapi.engines.database import Database
@@ -20,6 +18,7 @@ from tests import forge
 from tests.checks import bearer
 from tests.conftest import NOW, Clock, Registered
 from tests.copies import copy_of
+from tests.inline import Client
 
 MAX_AGE = 5.0
 
@@ -184,7 +183,7 @@ def test_a_login_has_the_era_of_what_it_grants(
 
     asyncio.run(set_scopes("read write"))
     app = create_app(replace(settings, revocation_poll_seconds=60), clock)
-    with TestClient(app) as api:
+    with Client(app) as api:
         assert api.post("/login", json=body).json()["scope"] == "read write"
         era = asyncio.run(set_scopes("read"))["revoked_at"]
         token = forge.token(sub=registered.id, key_id=registered.key_id, era=era)

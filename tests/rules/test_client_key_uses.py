@@ -21,6 +21,7 @@ from settings import Settings
 from tests.checks import assert_answer
 from tests.conftest import ENGINES, NOW, Clock, Register, Registered, url_for_settings
 from tests.faults.services import serve_file
+from tests.inline import Client
 from tests.revisions import UNDO
 from tests.steps import refresh
 
@@ -233,7 +234,7 @@ def test_a_key_that_was_deleted_is_no_fault(settings: Settings) -> None:
 def test_a_service_that_cannot_write_it_stops_all_the_same(
     settings: Settings, registered: Registered, database_file: Path
 ) -> None:
-    with TestClient(create_app(settings)) as api:
+    with Client(create_app(settings)) as api:
         assert_answer(api.post("/login", json={"client_key": registered.key}), 200)
         database_file.unlink()
 

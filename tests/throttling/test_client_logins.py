@@ -15,11 +15,12 @@ from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused, bearer
 from tests.conftest import Clock, Register, Registered
+from tests.inline import Client
 
 
 @pytest.fixture
 def limited(settings: Settings, clock: Clock) -> Iterator[TestClient]:
-    with TestClient(create_app(replace(settings, logins_by_client="3/hour"), clock)) as api:
+    with Client(create_app(replace(settings, logins_by_client="3/hour"), clock)) as api:
         yield api
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
@@ -17,6 +16,7 @@ from authapi.throttling.shared_count import SharedCount
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import Clock, Registered
+from tests.inline import Client
 
 WRONG = f"ck_{'0' * 16}_{'a' * 43}a9a9a9a9"
 Attempt = Callable[[str, str], Any]
@@ -35,7 +35,7 @@ def attempt(settings: Settings, clock: Clock) -> Iterator[Attempt]:
         return api.post("/login", json={"client_key": key}, headers={"X-Forwarded-For": address})
 
     behind_proxy: Any = ProxyHeadersMiddleware(cast(Any, app), "*")  # two libraries, two types
-    with TestClient(behind_proxy) as api:
+    with Client(behind_proxy) as api:
         yield attempt
 
 

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 from limits import WindowStats, parse
-from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import create_app
@@ -26,6 +25,7 @@ from authapi.throttling.shared_count import RETRY_SECONDS, STORE_SECONDS, Shared
 from settings import Settings
 from tests.checks import assert_answer, assert_refused
 from tests.conftest import NOW, Clock, Registered
+from tests.inline import Client
 from tests.serving import free_port
 from tests.valkey import Valkey, run_valkey
 
@@ -64,7 +64,7 @@ def start_node(settings: Settings, clock: Clock) -> Iterator[Callable[[str], Att
                 rate_limit_storage=storage,
             )
             app = ProxyHeadersMiddleware(cast(Any, create_app(limited, clock)), "*")
-            api = stack.enter_context(TestClient(cast(Any, app)))
+            api = stack.enter_context(Client(cast(Any, app)))
 
             def attempt(address: str, key: str) -> Any:
                 headers = {"X-Forwarded-For": address}
