@@ -11,7 +11,7 @@ from auth_backend import requires_scope
 from authapi.credentials.client_keys import find_keys
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
-from authapi.managing import clients, keys, paging, reading
+from authapi.managing import clients, keys, paging, validation
 from authapi.managing.changes import changes_of
 from authapi.managing.manager import READ, WRITE, Manager
 from authapi.managing.paging import read_window
@@ -79,8 +79,8 @@ async def list_clients(request: Request[State]) -> Answer:
     """List the clients, the oldest first."""
     asked = request.query_params
     window = read_window(asked.get("after"), asked.get("limit"))
-    disabled = reading.flag_of(asked, "disabled")
-    filters = reading.filters_of(asked.get("name"), asked.get("scope"), disabled)
+    disabled = validation.flag_of(asked, "disabled")
+    filters = validation.filters_of(asked.get("name"), asked.get("scope"), disabled)
     page = await paging.clients_in(_manager(request), window, filters)
     return _page("clients", [listed_json(row) for row in page.rows], page.cursor)
 
@@ -91,10 +91,10 @@ async def create_client(request: Request[State]) -> Answer:
     payload = await read_json(request, schemas.NEW_CLIENT)
     made = await clients.create(
         _manager(request),
-        reading.name_of(payload["name"]),
-        reading.scopes_of(payload["scopes"]),
-        reading.metadata_of(payload["metadata"]),
-        reading.given_public_key(payload),
+        validation.name_of(payload["name"]),
+        validation.scopes_of(payload["scopes"]),
+        validation.metadata_of(payload["metadata"]),
+        validation.given_public_key(payload),
         _repeatable(request, payload),
     )
     return Answer(made, 201, {"Location": f"/admin/clients/{made['user_id']}"})
@@ -154,7 +154,7 @@ async def add_key(request: Request[State]) -> Answer:
         await read_json(request, schemas.NEW_KEY),
     )
     manager, repeatable = _manager(request), _repeatable(request, payload)
-    public_key = reading.given_public_key(payload)
+    public_key = validation.given_public_key(payload)
     added = await keys.add(manager, client_id, payload["expires_at"], public_key, repeatable)
     return Answer(added, 201, {"Location": f"/admin/keys/{added['key_id']}"})
 
@@ -167,7 +167,7 @@ async def rotate_key(request: Request[State]) -> Answer:
         await read_json(request, schemas.ROTATION),
     )
     manager, repeatable = _manager(request), _repeatable(request, payload)
-    overlap, public_key = payload["overlap"], reading.given_public_key(payload)
+    overlap, public_key = payload["overlap"], validation.given_public_key(payload)
     rotated = await keys.rotate(manager, client_id, overlap, public_key, repeatable)
     return Answer(rotated, 201, {"Location": f"/admin/keys/{rotated['key_id']}"})
 

@@ -14,7 +14,7 @@ from authapi.credentials.tokens import Tokens
 from authapi.engines.database import Database
 from authapi.errors import InvalidRequest, InvalidToken, MissingToken, TemporarilyUnavailable
 from authapi.managing.over_http import Managers
-from authapi.managing.reading import given_public_key
+from authapi.managing.validation import given_public_key
 from authapi.revocation.feed import Feed
 from authapi.rules.client_cache import ClientCache
 from authapi.rules.oauth import OAuth

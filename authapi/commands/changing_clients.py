@@ -16,8 +16,8 @@ from authapi.engines.database import Database
 from authapi.managing import clients
 from authapi.managing.changes import Changed, Changes
 from authapi.managing.clients import WouldEndSessions
-from authapi.managing.reading import metadata_of, name_of, scopes_of
 from authapi.managing.showing import client_json, limits_of
+from authapi.managing.validation import metadata_of, name_of, scopes_of
 from settings import Settings
 
 

@@ -10,8 +10,8 @@ from authapi.credentials.assertions import PublicKey
 from authapi.engines.database import Database, Row
 from authapi.managing import clients
 from authapi.managing.paging import ANY, every_client
-from authapi.managing.reading import filters_of, metadata_of, name_of, scopes_of
 from authapi.managing.showing import client_json, limits_of, listed_json
+from authapi.managing.validation import filters_of, metadata_of, name_of, scopes_of
 from authapi.web.metadata import TOKEN_PATH, endpoint, is_url
 from settings import Settings
 

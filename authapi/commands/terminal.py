@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from authapi.errors import InvalidRequest
-from authapi.managing.reading import MAX_LIFE_SECONDS, RATE, is_rate
+from authapi.managing.validation import MAX_LIFE_SECONDS, RATE, is_rate
 from authapi.web.managing_schemas import MAX_SESSIONS
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from authapi.engines.database import Row
-from authapi.managing.reading import login_limit_of, metadata_of, name_of, scopes_of
 from authapi.managing.showing import limits_of
+from authapi.managing.validation import login_limit_of, metadata_of, name_of, scopes_of
 from authapi.store.administration import UNLIMITED, Limits
 from authapi.telemetry import audit
 

@@ -8,10 +8,10 @@ from typing import Any
 from authapi.credentials.assertions import PublicKey
 from authapi.engines.database import Row
 from authapi.managing.manager import Manager
-from authapi.managing.reading import check_end
 from authapi.managing.refusals import TooManyOpenKeys, refusing_known_keys
 from authapi.managing.repeats import Repeatable, once
 from authapi.managing.showing import key_json, next_key
+from authapi.managing.validation import check_end
 from authapi.request_errors import NotFound
 from authapi.store import client_keys, clients
 from authapi.store.own_keys import MAX_KEYS

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from authapi.engines.database import Row
 from authapi.errors import InvalidRequest
 from authapi.managing.manager import Manager
-from authapi.managing.reading import Filters
+from authapi.managing.validation import Filters
 from authapi.store.administration import BEGINNING, After, page_clients, page_keys
 
 MAX_PAGE = 200

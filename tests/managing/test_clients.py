@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app, managing
-from authapi.managing.reading import MAX_NOTE, MAX_NOTES
+from authapi.managing.validation import MAX_NOTE, MAX_NOTES
 from settings import Settings
 from tests import forge, signing
 from tests.checks import assert_answer, assert_refused

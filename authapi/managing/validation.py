@@ -1,4 +1,4 @@
-"""What a client may be called, hold and be noted as: one reading of what is asked for."""
+"""What a client may be called, hold and be noted as, whoever asks for it."""
 
 import json
 import re
