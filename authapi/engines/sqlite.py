@@ -4,7 +4,6 @@ The library's own opens a connection and a thread for every query.
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from databases.interfaces import ConnectionBackend, DatabaseBackend, Transaction
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import ClauseElement
 
+from authapi.engines.sqlite_files import OpenedFile
 from authapi.engines.sqlite_writer import Query, Writer
 from authapi.engines.statements import Bound, Compiler, in_a_row
 
@@ -64,9 +64,9 @@ class SQLiteBackend(DatabaseBackend):
         # mode=rw, since the default creates an empty file where there is none.
         uri = f"file:{quote(self._path)}?mode=rw"
         async with AsyncExitStack() as stack:
-            self._file = _identity(self._path)
+            self._file = OpenedFile(self._path)
             self._readers = asyncio.LifoQueue()
-            writer = Writer(uri, self._busy_seconds, self._check_file)
+            writer = Writer(uri, self._busy_seconds, self._file.check)
             self.writer = await stack.enter_async_context(writer)
             for _ in range(READERS):
                 reader = aiosqlite.connect(
@@ -91,7 +91,7 @@ class SQLiteBackend(DatabaseBackend):
         asked = self.compile(query)
         if not asked.is_read:
             return await self.writer.write(asked)
-        self._check_file()
+        self._file.check()
         reader = await self._readers.get()
         try:
             return list(await reader.execute_fetchall(asked.sql, asked.arguments))
@@ -104,11 +104,6 @@ class SQLiteBackend(DatabaseBackend):
 
     async def fetch_on(self, connection: object, query: Bound) -> list[Any]:
         return await self.fetch(query)
-
-    def _check_file(self) -> None:
-        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
-        if _identity(self._path) != self._file:
-            raise OSError("the database file was replaced")
 
 
 class SQLiteConnection(ConnectionBackend):
@@ -168,10 +163,3 @@ class SQLiteTransaction(TransactionBackend):
     async def _end(self, verb: str) -> None:
         self._connection.in_transaction = False
         await self._backend.writer.end(verb)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    if status.st_size == 0:
-        raise OSError("the database file is empty")
-    return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""What is done to a whole SQLite file: to create, lock, copy and check it."""
+"""What is done to a whole SQLite file: to create, lock, copy and check it, and to know it again."""
 
 import fcntl
 import os
@@ -24,6 +24,27 @@ class AlreadyServed(Exception):
 
 class DamagedFile(Exception):
     """The file is no sound database."""
+
+
+class OpenedFile:
+    """The file that a path names now, to which it may not always lead."""
+
+    def __init__(self, path: str) -> None:
+        """Raises `OSError`, as `check` does."""
+        self._path = path
+        self._identity = _identity(path)
+
+    def check(self) -> None:
+        """Raises `OSError` if the file is gone, emptied, or not the one that we opened."""
+        if _identity(self._path) != self._identity:
+            raise OSError("the database file was replaced")
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    if status.st_size == 0:
+        raise OSError("the database file is empty")
+    return status.st_dev, status.st_ino
 
 
 def create_file(path: str) -> None:
