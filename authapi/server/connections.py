@@ -5,22 +5,18 @@ But uvicorn sets no limit: anybody may send an endless head, or keep a connectio
 """
 
 import asyncio
+import itertools
 import math
 from typing import Any, cast
 
 import httptools
-import orjson
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from authapi.addresses import UNIX_PEER, plain
 from authapi.errors import InvalidRequest, Refusal
 from authapi.request_errors import ContentTooLarge, HeadTooLarge, RequestTimeout
 from authapi.server.limits import LIMITS, Holding, Limits
-from authapi.server.one_write import OneWrite
+from authapi.server.one_write import OneWrite, as_whole_answer
 from authapi.server.strict_heads import judge_head, size_of, without_upgrade
 from authapi.web.requests import HOLDING
 
@@ -28,11 +24,7 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 512 * 1024
 """Head, body, and what frames the body: chunks, their extensions, trailers."""
 MAX_PIPELINED = 100
-
-_ANSWER = (
-    b"content-type: application/json\r\ncache-control: no-store\r\n"
-    b"x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
-)
+_numbers = itertools.count()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -45,6 +37,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, limits: Limits = LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
+        self._number = next(_numbers)
         self.holding = Holding(self.loop.create_future())
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -185,9 +178,11 @@ class GuardedProtocol(HttpToolsProtocol):
             if len(counted) > most:
                 min(counted, key=GuardedProtocol.kept_waiting_since).transport.abort()
 
-    def kept_waiting_since(self) -> float:
-        """For a request, or for an answer to be read."""
-        return min(self.waits_since or math.inf, self._one_write.unread_since or math.inf)
+    def kept_waiting_since(self) -> tuple[float, int]:
+        """For a request, or for an answer to be read. The clock of the loop stands still while it
+        accepts a crowd: of that, who came first has waited the longest."""
+        since = min(self.waits_since or math.inf, self._one_write.unread_since or math.inf)
+        return since, self._number
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer, unless an answer has begun, and close."""
@@ -195,6 +190,5 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         cycle = self._one_write.cycle  # whose answer is due, which may be an earlier one's
         if not cycle or not cycle.response_started or (cycle.response_complete and self._in_head):
-            body = orjson.dumps(refusal.body())
-            self.transport.write(STATUS_LINE[refusal.status] + _ANSWER % (len(body), body))
+            self.transport.write(as_whole_answer(refusal))
         self.transport.close()

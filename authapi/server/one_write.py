@@ -2,10 +2,25 @@
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from authapi.errors import Refusal
 
 ENOUGH_BYTES = 64 * 1024
 """Whoever takes so much of a long answer is given as much time again for more."""
+
+
+_ANSWER = (
+    b"content-type: application/json\r\ncache-control: no-store\r\n"
+    b"x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
+
+
+def as_whole_answer(refusal: Refusal) -> bytes:
+    """To what no handler gets to see, and the last on its connection."""
+    body = orjson.dumps(refusal.body())
+    return STATUS_LINE[refusal.status] + _ANSWER % (len(body), body)
 
 
 class OneWrite:

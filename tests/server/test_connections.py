@@ -140,7 +140,7 @@ def test_whoever_does_not_read_makes_room(patient: uvicorn.Server) -> None:
         wait_until(
             lambda: (
                 len(connections(patient)) == 3
-                and all(each.kept_waiting_since() < math.inf for each in connections(patient))
+                and all(each.kept_waiting_since()[0] < math.inf for each in connections(patient))
                 and all(each.waits_since is None for each in connections(patient))
             )
         )
@@ -292,6 +292,42 @@ def test_an_idle_connection_is_closed_without_a_word(
             received += chunk
         assert received.count(b"HTTP/1.1 200 OK") == requests
         assert received.count(b"HTTP/1.1") == requests
+
+
+class StandingLoop(asyncio.SelectorEventLoop):
+    """Its clock stands still, as that of any loop does while it accepts a crowd."""
+
+    def time(self) -> float:
+        return 1.0
+
+
+def test_of_a_crowd_that_comes_at_one_moment_the_first_make_room() -> None:
+    """And not whoever has just come, and is about to send a request."""
+    loop = StandingLoop()
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    limits = Limits(connections=3)
+
+    async def act() -> list[bool]:
+        transports = []
+        with ExitStack() as stack:
+            for _ in range(20):
+                ours, theirs = socket.socketpair()
+                stack.enter_context(theirs)
+                make = partial(GuardedProtocol, config, state, {}, loop, limits=limits)
+                transport, _ = await loop.connect_accepted_socket(make, ours)
+                transports.append(transport)
+            closed = [transport.is_closing() for transport in transports]
+            for transport in transports:
+                transport.abort()
+            await asyncio.sleep(0)
+        return closed
+
+    try:
+        assert loop.run_until_complete(act()) == [True] * 17 + [False] * 3
+    finally:
+        loop.close()
 
 
 class HeldUpLoop(asyncio.SelectorEventLoop):
