@@ -140,6 +140,7 @@ def test_a_name_is_given_once(settings: Settings) -> None:
         assert await registry.count_clients(database) == 1
         client = await registry.find_named(database, "billing")
         assert client is not None
+        assert client["name"] == "billing"
         assert await registry.find_named(database, client["id"]) == client
         assert await registry.find_named(database, "x") is None
         keys = await database.fetch_all("SELECT client_id FROM client_keys")
